@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page records of one chunk: see chunk.h.
+ *
+ * A record, from bit 0: 3 bits of state, 5 of age, 24 of tag. The tag is the top
+ * of the hash, and the candidate index keeps the low 32 bits, so a page found
+ * there and confirmed here agrees in 56 bits before its bytes are read.
+ *
+ * Invariants: a record of an empty page is 0; a stable page has no tag; a page
+ * is stable exactly if its place in its mapping group is not NULL.
+ */
+#include <linux/bug.h>
+#include <linux/build_bug.h>
+#include <linux/errno.h>
+#include <linux/string.h>
+#include "check.h"
+#include "chunk.h"
+
+#define KSM_REC_STATE_BITS	3
+#define KSM_REC_STATE_MASK	((1U << KSM_REC_STATE_BITS) - 1)
+#define KSM_REC_AGE_SHIFT	KSM_REC_STATE_BITS
+#define KSM_REC_AGE_MASK	(KSM_AGE_MAX << KSM_REC_AGE_SHIFT)
+#define KSM_REC_TAG_SHIFT	8
+#define KSM_HASH_TAG_SHIFT	40
+
+static u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 tag)
+{
+	BUILD_BUG_ON(KSM_NR_PAGE_STATES > 1U << KSM_REC_STATE_BITS);
+	BUILD_BUG_ON((KSM_REC_AGE_MASK | KSM_REC_STATE_MASK) >> KSM_REC_TAG_SHIFT);
+
+	return tag << KSM_REC_TAG_SHIFT | age << KSM_REC_AGE_SHIFT | state;
+}
+
+static u32 ksm_rec_tag(u64 hash)
+{
+	return hash >> KSM_HASH_TAG_SHIFT;
+}
+
+/* The one place where a state changes. */
+static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 rec)
+{
+	enum ksm_page_state from = ksm_chunk_state(chunk, slot);
+	enum ksm_page_state to = rec & KSM_REC_STATE_MASK;
+
+	chunk->rec[slot] = rec;
+	chunk->nr[from]--;
+	chunk->nr[to]++;
+	ksm_tally_move(chunk->total, from, to);
+	ksm_tally_move(chunk->own, from, to);
+}
+
+/* The place of a page's mapping, or NULL if its group does not exist. */
+static struct ksm_mapping **ksm_chunk_place(const struct ksm_chunk *chunk,
+					    unsigned int slot)
+{
+	struct ksm_mapping **group;
+
+	if (!chunk->groups)
+		return NULL;
+	group = chunk->groups[slot / KSM_GROUP_SLOTS];
+	return group ? group + slot % KSM_GROUP_SLOTS : NULL;
+}
+
+/**
+ * ksm_chunk_init() - make a chunk of empty pages
+ * @chunk: the chunk
+ * @id: its name in references, 1 to %KSM_CHUNK_ID_MAX
+ * @total: tally of the domain
+ * @own: tally of the mm
+ *
+ * Context: nobody else may know @chunk yet. Allocates nothing.
+ */
+void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
+		    struct ksm_tally *own)
+{
+	WARN_ON_ONCE(!id || id > KSM_CHUNK_ID_MAX);
+	memset(chunk, 0, sizeof(*chunk));
+	chunk->id = id;
+	chunk->total = total;
+	chunk->own = own;
+	chunk->nr[KSM_PAGE_EMPTY] = KSM_CHUNK_PAGES;
+}
+
+/* Frees a group, and the directory if it was the last one. */
+static void ksm_chunk_drop_group(struct ksm_chunk *chunk, unsigned int group,
+				 const struct ksm_mem_ops *mem)
+{
+	unsigned int at;
+
+	mem->free(chunk->groups[group]);
+	chunk->groups[group] = NULL;
+	for (at = 0; at < KSM_CHUNK_GROUPS; at++) {
+		if (chunk->groups[at])
+			return;
+	}
+	mem->free(chunk->groups);
+	chunk->groups = NULL;
+}
+
+/**
+ * ksm_chunk_destroy() - make all pages empty and free what the chunk allocated
+ * @chunk: the chunk; none of its pages may be stable, as their mapping records
+ *         would be lost
+ * @mem: allocator
+ *
+ * Context: caller serialises calls on @chunk and on its tallies.
+ */
+void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
+{
+	unsigned int at;
+
+	WARN_ON_ONCE(chunk->nr[KSM_PAGE_STABLE]);
+	for (at = ksm_chunk_next(chunk, 0); at < KSM_CHUNK_PAGES;
+	     at = ksm_chunk_next(chunk, at + 1))
+		ksm_chunk_clear(chunk, at, mem);
+	/* Groups that were reserved and never used are still there. */
+	for (at = 0; at < KSM_CHUNK_GROUPS && chunk->groups; at++) {
+		if (chunk->groups[at])
+			ksm_chunk_drop_group(chunk, at, mem);
+	}
+	mem->free(chunk->groups);
+	chunk->groups = NULL;
+}
+
+/**
+ * ksm_chunk_state() - what state is a page in?
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: its state.
+ */
+enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
+				    unsigned int slot)
+{
+	return chunk->rec[slot] & KSM_REC_STATE_MASK;
+}
+
+/**
+ * ksm_chunk_age() - for how many passes has a page not changed?
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: 0 to %KSM_AGE_MAX, the latter for all longer times.
+ */
+unsigned int ksm_chunk_age(const struct ksm_chunk *chunk, unsigned int slot)
+{
+	return (chunk->rec[slot] & KSM_REC_AGE_MASK) >> KSM_REC_AGE_SHIFT;
+}
+
+/**
+ * ksm_chunk_same_hash() - may a page still have this hash?
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ * @hash: content hash, well mixed in its upper 24 bits
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: true if the page is volatile or a candidate and agrees in the upper
+ * 24 bits; false for an empty or stable page, which has no hash.
+ */
+bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
+			 u64 hash)
+{
+	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
+
+	if (state != KSM_PAGE_VOLATILE && state != KSM_PAGE_CANDIDATE)
+		return false;
+	return chunk->rec[slot] >> KSM_REC_TAG_SHIFT == ksm_rec_tag(hash);
+}
+
+/**
+ * ksm_chunk_mapping() - find the mapping record of a page
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: the mapping record of a stable page; NULL for any other.
+ */
+struct ksm_mapping *ksm_chunk_mapping(const struct ksm_chunk *chunk,
+				      unsigned int slot)
+{
+	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
+
+	return place ? *place : NULL;
+}
+
+/**
+ * ksm_chunk_count() - how many pages are in a state?
+ * @chunk: the chunk
+ * @state: the state
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: 0 to %KSM_CHUNK_PAGES.
+ */
+unsigned int ksm_chunk_count(const struct ksm_chunk *chunk,
+			     enum ksm_page_state state)
+{
+	return chunk->nr[state];
+}
+
+/**
+ * ksm_chunk_next() - find the next page that has a record
+ * @chunk: the chunk
+ * @slot: where to start; %KSM_CHUNK_PAGES or more finds none
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: the first page from @slot on that is not empty, or %KSM_CHUNK_PAGES.
+ */
+unsigned int ksm_chunk_next(const struct ksm_chunk *chunk, unsigned int slot)
+{
+	for (; slot < KSM_CHUNK_PAGES; slot++) {
+		if (ksm_chunk_state(chunk, slot) != KSM_PAGE_EMPTY)
+			return slot;
+	}
+	return KSM_CHUNK_PAGES;
+}
+
+/**
+ * ksm_chunk_is_empty() - has no page of the chunk a record?
+ * @chunk: the chunk
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: true if all pages are empty.
+ */
+bool ksm_chunk_is_empty(const struct ksm_chunk *chunk)
+{
+	return chunk->nr[KSM_PAGE_EMPTY] == KSM_CHUNK_PAGES;
+}
+
+/**
+ * ksm_chunk_reserve() - make sure that a page can become stable
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ * @mem: allocator
+ *
+ * After this, ksm_chunk_set_stable() for @slot finds room for the mapping. That
+ * ends when ksm_chunk_clear() takes away the last mapping of the same group (of
+ * the same aligned %KSM_GROUP_SLOTS pages). A reservation that is not used needs
+ * no undoing: it is some memory that the chunk keeps.
+ *
+ * Context: caller serialises calls on @chunk; may allocate.
+ * Return: 0 or -ENOMEM.
+ */
+int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
+		      const struct ksm_mem_ops *mem)
+{
+	struct ksm_mapping ***group;
+
+	if (!chunk->groups)
+		chunk->groups = mem->alloc(KSM_CHUNK_GROUPS * sizeof(*chunk->groups));
+	if (!chunk->groups)
+		return -ENOMEM;
+	group = &chunk->groups[slot / KSM_GROUP_SLOTS];
+	if (!*group)
+		*group = mem->alloc(KSM_GROUP_SLOTS * sizeof(**group));
+	return *group ? 0 : -ENOMEM;
+}
+
+/**
+ * ksm_chunk_set_volatile() - a page is seen first, or its content has changed
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; must not be stable
+ * @hash: hash of its content now
+ *
+ * Its age becomes 0.
+ *
+ * Context: caller serialises calls on @chunk and on its tallies.
+ */
+void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash)
+{
+	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE))
+		return;
+	ksm_chunk_set(chunk, slot,
+		      ksm_rec_pack(KSM_PAGE_VOLATILE, 0, ksm_rec_tag(hash)));
+}
+
+/**
+ * ksm_chunk_set_candidate() - a page has not changed over a pass
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; must not be stable
+ * @hash: hash of its content
+ *
+ * Its age stays as it is.
+ *
+ * Context: caller serialises calls on @chunk and on its tallies.
+ */
+void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash)
+{
+	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE))
+		return;
+	ksm_chunk_set(chunk, slot,
+		      ksm_rec_pack(KSM_PAGE_CANDIDATE, ksm_chunk_age(chunk, slot),
+				   ksm_rec_tag(hash)));
+}
+
+/**
+ * ksm_chunk_set_stable() - a page is mapped to a KSM page
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; not stable already, and reserved
+ *        by ksm_chunk_reserve()
+ * @mapping: its mapping record, not NULL; the caller keeps owning it
+ *
+ * Its age stays as it is; its hash is the KSM page's affair from now on.
+ *
+ * Context: caller serialises calls on @chunk and on its tallies. Cannot fail.
+ */
+void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
+			  struct ksm_mapping *mapping)
+{
+	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
+
+	if (WARN_ON_ONCE(!place || *place || !mapping))
+		return;
+	*place = mapping;
+	ksm_chunk_set(chunk, slot,
+		      ksm_rec_pack(KSM_PAGE_STABLE, ksm_chunk_age(chunk, slot), 0));
+}
+
+/* Takes a mapping out of its place; frees the group if it was the last one. */
+static struct ksm_mapping *ksm_chunk_unmap(struct ksm_chunk *chunk,
+					   unsigned int slot,
+					   const struct ksm_mem_ops *mem)
+{
+	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
+	struct ksm_mapping *mapping = place ? *place : NULL;
+	unsigned int group = slot / KSM_GROUP_SLOTS;
+	unsigned int at;
+
+	if (!mapping)
+		return NULL;
+	*place = NULL;
+	for (at = 0; at < KSM_GROUP_SLOTS; at++) {
+		if (chunk->groups[group][at])
+			return mapping;
+	}
+	ksm_chunk_drop_group(chunk, group, mem);
+	return mapping;
+}
+
+/**
+ * ksm_chunk_clear() - forget what is known of a page
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1, in any state
+ * @mem: allocator
+ *
+ * Context: caller serialises calls on @chunk and on its tallies; may free memory.
+ * Return: the mapping record of a page that was stable, now the caller's alone;
+ * NULL if it was not.
+ */
+struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
+				    const struct ksm_mem_ops *mem)
+{
+	ksm_chunk_set(chunk, slot, ksm_rec_pack(KSM_PAGE_EMPTY, 0, 0));
+	return ksm_chunk_unmap(chunk, slot, mem);
+}
+
+/**
+ * ksm_chunk_grow_older() - a page has not changed for one more pass
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; nothing happens if it is empty
+ *
+ * Context: caller serialises calls on @chunk.
+ */
+void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot)
+{
+	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_EMPTY &&
+	    ksm_chunk_age(chunk, slot) < KSM_AGE_MAX)
+		chunk->rec[slot] += 1U << KSM_REC_AGE_SHIFT;
+}
+
+static bool ksm_chunk_validate_slot(const struct ksm_chunk *chunk,
+				    unsigned int slot)
+{
+	const struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
+	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
+	u32 rec = chunk->rec[slot];
+
+	return ksm_holds(state < KSM_NR_PAGE_STATES, "record %u is %x", slot, rec) &&
+	       ksm_holds(state != KSM_PAGE_EMPTY || !rec,
+			 "record %u is empty and %x", slot, rec) &&
+	       ksm_holds(state != KSM_PAGE_STABLE || !(rec >> KSM_REC_TAG_SHIFT),
+			 "record %u is stable and %x", slot, rec) &&
+	       ksm_holds((state == KSM_PAGE_STABLE) == !!mapping,
+			 "record %u is %x, mapping %p", slot, rec, mapping);
+}
+
+/**
+ * ksm_chunk_validate() - check every invariant of a chunk
+ * @chunk: the chunk
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: whether all invariants hold; if not, one line is printed.
+ */
+bool ksm_chunk_validate(const struct ksm_chunk *chunk)
+{
+	u16 nr[KSM_NR_PAGE_STATES] = {};
+	unsigned int at;
+
+	if (!ksm_holds(chunk->id && chunk->id <= KSM_CHUNK_ID_MAX, "id %u",
+		       chunk->id))
+		return false;
+	for (at = 0; at < KSM_CHUNK_PAGES; at++) {
+		if (!ksm_chunk_validate_slot(chunk, at))
+			return false;
+		nr[ksm_chunk_state(chunk, at)]++;
+	}
+	for (at = 0; at < KSM_NR_PAGE_STATES; at++) {
+		if (!ksm_holds(nr[at] == chunk->nr[at],
+			       "chunk %u has %u pages in state %u, counted %u",
+			       chunk->id, nr[at], at, chunk->nr[at]))
+			return false;
+	}
+	return true;
+}
