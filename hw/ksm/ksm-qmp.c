@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * query-ksm-stats: what was decided, what the kernel made of it, what it saves
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/main-loop.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-ksm.h"
+#include "qapi/util.h"
+#include "exec/memory.h"
+#include "exec/ramblock.h"
+#include "sysemu/qtest.h"
+#include "ksm-host.h"
+#include "ksm-host-range.h"
+#include "ksm-ram.h"
+#include "trace.h"
+
+/* All RAM blocks, side by side with their ranges in this process */
+typedef struct BlockTable {
+    GArray *state;          /* of KsmRamState */
+    GArray *range;          /* of KsmHostRange */
+} BlockTable;
+
+/*
+ * Tests put a made-up host in place of the real one.  Nobody else can: the
+ * variable is not looked at unless the machine runs under qtest.
+ */
+static KsmHost *open_host(void)
+{
+    return ksm_host_new(qtest_enabled() ? getenv("QEMU_KSM_TEST_ROOT") : NULL);
+}
+
+/* Keeps the first problem for the answer, and traces every one. */
+static void note_problem(KsmStats *stats, GError *err)
+{
+    trace_ksm_host_problem(err->message);
+    if (!stats->has_problem) {
+        stats->has_problem = true;
+        stats->problem = g_strdup(err->message);
+    }
+    g_error_free(err);
+}
+
+static KsmEngine convert_engine(KsmHostEngine engine)
+{
+    switch (engine) {
+    case KSM_HOST_ENGINE_ABSENT:
+        return KSM_ENGINE_ABSENT;
+    case KSM_HOST_ENGINE_MAINLINE:
+        return KSM_ENGINE_MAINLINE;
+    case KSM_HOST_ENGINE_SAMEPAGE:
+        return KSM_ENGINE_SAMEPAGE;
+    case KSM_HOST_ENGINE_OTHER:
+        return KSM_ENGINE_OTHER;
+    }
+    g_assert_not_reached();
+}
+
+static void convert_run(KsmHostRun run, KsmHostInfo *info)
+{
+    info->has_run = true;
+    switch (run) {
+    case KSM_HOST_RUN_STOPPED:
+        info->run = KSM_RUN_STATE_STOPPED;
+        break;
+    case KSM_HOST_RUN_MERGING:
+        info->run = KSM_RUN_STATE_MERGING;
+        break;
+    case KSM_HOST_RUN_UNMERGING:
+        info->run = KSM_RUN_STATE_UNMERGING;
+        break;
+    case KSM_HOST_RUN_UNKNOWN:
+        info->has_run = false;
+        break;
+    }
+}
+
+static KsmHostCounters *convert_counters(const KsmHostValue *value)
+{
+    KsmHostCounters *c = g_new0(KsmHostCounters, 1);
+
+#define COUNTER(ID, member, field)                  \
+    do {                                            \
+        c->has_##member = value[ID].present;        \
+        c->member = value[ID].field;                \
+    } while (0)
+
+    COUNTER(KSM_HOST_PAGES_SHARED, pages_shared, u);
+    COUNTER(KSM_HOST_PAGES_SHARING, pages_sharing, u);
+    COUNTER(KSM_HOST_PAGES_UNSHARED, pages_unshared, u);
+    COUNTER(KSM_HOST_PAGES_VOLATILE, pages_volatile, u);
+    COUNTER(KSM_HOST_FULL_SCANS, full_scans, u);
+    COUNTER(KSM_HOST_STABLE_NODE_CHAINS, stable_node_chains, u);
+    COUNTER(KSM_HOST_STABLE_NODE_DUPS, stable_node_dups, u);
+    COUNTER(KSM_HOST_PAGES_TO_SCAN, pages_to_scan, u);
+    COUNTER(KSM_HOST_SLEEP_MILLISECS, sleep_millisecs, u);
+    COUNTER(KSM_HOST_MERGE_ACROSS_NODES, merge_across_nodes, u);
+    COUNTER(KSM_HOST_MAX_PAGE_SHARING, max_page_sharing, u);
+    COUNTER(KSM_HOST_USE_ZERO_PAGES, use_zero_pages, u);
+    COUNTER(KSM_HOST_STABLE_NODE_CHAINS_PRUNE_MILLISECS,
+            stable_node_chains_prune_millisecs, u);
+    COUNTER(KSM_HOST_PAGES_SCANNED, pages_scanned, u);
+    COUNTER(KSM_HOST_PAGES_SKIPPED, pages_skipped, u);
+    COUNTER(KSM_HOST_KSM_ZERO_PAGES, ksm_zero_pages, u);
+    COUNTER(KSM_HOST_GENERAL_PROFIT, general_profit, s);
+    COUNTER(KSM_HOST_SMART_SCAN, smart_scan, u);
+#undef COUNTER
+    return c;
+}
+
+/* @pages in bytes; more than fit into 64 bits are as good as unknown */
+static bool pages_to_bytes(const KsmHostValue *pages, uint64_t *bytes)
+{
+    const uint64_t page_size = qemu_real_host_page_size();
+
+    if (!pages->present || pages->u > UINT64_MAX / page_size) {
+        return false;
+    }
+    *bytes = pages->u * page_size;
+    return true;
+}
+
+static KsmHostInfo *convert_host(const KsmHostStats *host)
+{
+    KsmHostInfo *info = g_new0(KsmHostInfo, 1);
+
+    info->available = host->engine != KSM_HOST_ENGINE_ABSENT;
+    info->engine = convert_engine(host->engine);
+    if (*host->engine_name) {
+        info->has_engine_name = true;
+        info->engine_name = g_strdup(host->engine_name);
+    }
+    if (*host->engine_version) {
+        info->has_engine_version = true;
+        info->engine_version = g_strdup(host->engine_version);
+    }
+    convert_run(host->run, info);
+    info->page_size = qemu_real_host_page_size();
+    info->has_saved_bytes =
+        pages_to_bytes(&host->counter[KSM_HOST_PAGES_SHARING],
+                       &info->saved_bytes);
+    info->counters = convert_counters(host->counter);
+    return info;
+}
+
+/*
+ * A process that maps @merged bytes of merged pages is one of those who share
+ * the host's kpages; all of them together save pages_sharing pages.
+ */
+static bool estimate_saved(const KsmHostStats *host, uint64_t merged,
+                           uint64_t *saved)
+{
+    const KsmHostValue *shared = &host->counter[KSM_HOST_PAGES_SHARED];
+    const KsmHostValue *sharing = &host->counter[KSM_HOST_PAGES_SHARING];
+    double mappings = (double)shared->u + sharing->u;
+
+    if (!shared->present || !sharing->present) {
+        return false;
+    }
+    *saved = mappings ? merged * (sharing->u / mappings) : 0;
+    return true;
+}
+
+static KsmVmInfo *convert_vm(const KsmHostStats *host,
+                             const KsmHostProcess *proc)
+{
+    const KsmHostValue *field = proc->field;
+    KsmVmInfo *info = g_new0(KsmVmInfo, 1);
+
+    info->has_merged_bytes =
+        pages_to_bytes(&field[KSM_HOST_PROC_MERGING_PAGES],
+                       &info->merged_bytes);
+    info->has_saved_bytes = info->has_merged_bytes &&
+        estimate_saved(host, info->merged_bytes, &info->saved_bytes);
+    info->has_zero_bytes =
+        pages_to_bytes(&field[KSM_HOST_PROC_ZERO_PAGES], &info->zero_bytes);
+    info->has_cow_breaks = field[KSM_HOST_PROC_COW_BREAKS].present;
+    info->cow_breaks = field[KSM_HOST_PROC_COW_BREAKS].u;
+    info->has_rmap_items = field[KSM_HOST_PROC_RMAP_ITEMS].present;
+    info->rmap_items = field[KSM_HOST_PROC_RMAP_ITEMS].u;
+    info->has_profit_bytes = field[KSM_HOST_PROC_PROFIT].present;
+    info->profit_bytes = field[KSM_HOST_PROC_PROFIT].s;
+    info->has_merge_any = field[KSM_HOST_PROC_MERGE_ANY].present;
+    info->merge_any = field[KSM_HOST_PROC_MERGE_ANY].u;
+    return info;
+}
+
+static void collect_block(const KsmRamState *state, void *opaque)
+{
+    BlockTable *table = opaque;
+    KsmHostRange range = {
+        .start = (uintptr_t)state->block->host,
+        .size = state->block->max_length,
+    };
+
+    g_array_append_val(table->state, *state);
+    g_array_append_val(table->range, range);
+}
+
+/* The kernel said nothing, but did not do it either: what kind of memory? */
+static KsmRefusal explain_ignored(const KsmHostRange *range)
+{
+    if (range->special) {
+        return KSM_REFUSAL_SPECIAL_MAPPING;
+    }
+    if (range->huge) {
+        return KSM_REFUSAL_HUGE_PAGES;
+    }
+    if (range->shared) {
+        return KSM_REFUSAL_SHARED_MAPPING;
+    }
+    return KSM_REFUSAL_KERNEL_IGNORED;
+}
+
+static void set_verified(KsmBlockInfo *info, const KsmHostRange *range)
+{
+    info->verified = true;
+    info->mergeable_bytes = MIN(range->mergeable, info->size);
+    info->actual = range->mergeable && range->mergeable == range->mapped;
+    if (info->actual && info->requested) {
+        info->reason = KSM_REFUSAL_NONE;
+    } else if (info->requested && info->reason == KSM_REFUSAL_NONE) {
+        info->reason = explain_ignored(range);
+    }
+}
+
+static KsmBlockInfo *convert_block(const KsmRamState *state,
+                                   const KsmHostRange *range)
+{
+    RAMBlock *block = state->block;
+    const char *id = qemu_ram_get_idstr(block);
+    KsmBlockInfo *info = g_new0(KsmBlockInfo, 1);
+
+    info->id = g_strdup(*id ? id : memory_region_name(block->mr));
+    info->memdev = ksm_ram_memdev(block);
+    info->has_memdev = info->memdev != NULL;
+    info->size = qemu_ram_get_used_length(block);
+    info->page_size = qemu_ram_pagesize(block);
+    info->requested = state->requested;
+    info->reason = state->reason;
+    if (state->error) {
+        info->has_error = true;
+        info->error = g_strdup(strerror(state->error));
+    }
+    if (range->known && range->mapped) {
+        set_verified(info, range);
+    } else {
+        info->actual = state->reason == KSM_REFUSAL_NONE;
+        info->mergeable_bytes = info->actual ? info->size : 0;
+    }
+    info->has_merged_bytes = range->merged.present;
+    info->merged_bytes = range->merged.u;
+    return info;
+}
+
+static void fill_blocks(const KsmHost *host, bool fast, KsmStats *stats)
+{
+    g_autoptr(GArray) state = g_array_new(false, false, sizeof(KsmRamState));
+    g_autoptr(GArray) range = g_array_new(false, false, sizeof(KsmHostRange));
+    BlockTable table = { state, range };
+    KsmBlockInfoList **tail = &stats->blocks;
+    GError *err = NULL;
+
+    ksm_ram_foreach(collect_block, &table);
+    if (!fast && !ksm_host_read_ranges(host, 0, (KsmHostRange *)range->data,
+                                       range->len, &err)) {
+        note_problem(stats, err);
+    }
+    for (guint i = 0; i < state->len; i++) {
+        KsmBlockInfo *info =
+            convert_block(&g_array_index(state, KsmRamState, i),
+                          &g_array_index(range, KsmHostRange, i));
+
+        stats->vm->mergeable_bytes += info->mergeable_bytes;
+        QAPI_LIST_APPEND(tail, info);
+    }
+}
+
+KsmStats *qmp_query_ksm_stats(bool has_fast, bool fast, Error **errp)
+{
+    g_autoptr(KsmHost) host = open_host();
+    KsmStats *stats = g_new0(KsmStats, 1);
+    KsmHostStats host_stats;
+    KsmHostProcess proc;
+    GError *err = NULL;
+
+    if (!ksm_host_read_stats(host, &host_stats, &err)) {
+        note_problem(stats, g_steal_pointer(&err));
+    }
+    if (!ksm_host_read_process(host, 0, &proc, &err)) {
+        note_problem(stats, g_steal_pointer(&err));
+    }
+    stats->host = convert_host(&host_stats);
+    stats->vm = convert_vm(&host_stats, &proc);
+    fill_blocks(host, has_fast && fast, stats);
+    return stats;
+}
