@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Samepage: KVM guests share identical memory.  `make help` lists the targets;
+# each is one script of scripts/, which does all the set-up it needs.
+
+ENGINE ?= samepage
+GUESTS ?= 3
+RAM ?= 256
+export ENGINE GUESTS RAM
+
+.PHONY: help run test test-debug test-fast kernel qemu bench-host setup clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make run         guests share memory through our engine, shown live
+##                  [ENGINE=samepage|mainline] [GUESTS=1..8] [RAM=128..2048 (MiB)]
+run:
+	@scripts/run.sh
+
+## make test        every test; the last line is "N passed, N failed[, N skipped]"
+test:
+	@scripts/test.sh
+
+## make test-debug  the kernel tests on a debug kernel (KASAN, lockdep, ...)
+test-debug:
+	@scripts/test.sh debug
+
+## make test-fast   only what needs no bench host: layers, unit, qtest
+test-fast:
+	@scripts/test.sh layers unit qtest
+
+## make kernel      build the kernel with our engine, print where it is
+kernel: setup
+	@scripts/build.sh kernel ours
+
+## make qemu        build QEMU with our backend, print where it is
+qemu: setup
+	@scripts/build.sh qemu
+
+## make bench-host  an interactive shell in the bench host
+bench-host: setup
+	@scripts/bench-host.sh
+
+## make setup       install the Debian packages that are missing
+setup:
+	@scripts/setup.sh
+
+## make clean       remove build/ (the cache in ~/.cache/samepage stays)
+clean:
+	rm -rf build

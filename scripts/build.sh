@@ -1,0 +1,276 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Builds one thing and prints the folder of the finished artefact.
+#
+# usage: build.sh kernel ours|mainline|debug     bzImage config System.map vmlinux
+#        build.sh qemu                           bin/ share/qemu/ tests/
+#        build.sh selftests                      ksm_tests and our own tests
+#        build.sh guest                          the guests' root file system
+#        build.sh e2e                            the driver of `make run`
+#
+# An artefact lies in $CACHE/out/VARIANT-HASH, where HASH is over everything
+# that goes into it.  If it is there, it is reused; otherwise the build is an
+# incremental one in $CACHE/build/VARIANT and the artefact appears whole.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+readonly RETRY="see the log; a build that is run again goes on where it was"
+
+readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
+    --without-default-features --enable-virtfs --enable-attr --enable-cap-ng
+    --disable-docs "--cc=ccache gcc")
+readonly QEMU_TESTS=(tests/qtest/ksm-test tests/qtest/qmp-cmd-test
+    tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-host)
+# What a q35 guest without a display and started by -kernel asks for
+readonly QEMU_FIRMWARE=(/usr/share/seabios/bios-256k.bin
+    /usr/share/qemu/kvmvapic.bin /usr/share/qemu/linuxboot_dma.bin
+    /usr/share/qemu/multiboot_dma.bin /usr/share/qemu/pvh.bin)
+
+# toolchain - what compiled it is part of every hash
+toolchain() {
+    gcc --version | head -n 1
+    ld --version | head -n 1
+}
+
+# own_scripts - so is how it was built
+own_scripts() {
+    printf 'scripts/%s\n' build.sh lib.sh overlay.sh fetch.sh
+}
+
+# reuse_or VARIANT HASH COMMAND... - print the artefact's folder, made by
+# COMMAND unless it exists.  COMMAND fills $out.part.
+reuse_or() {
+    local variant=$1
+    out=$SP_OUT/$variant-$2
+    shift 2
+    if [[ ! -e $out/.complete ]]; then
+        mkdir -p "$SP_OUT" "$SP_BUILD" "$SP_LOG"
+        with_lock "build-$variant" make_artefact "$@"
+    fi
+    # Prune by last use.
+    touch "$out"
+    prune "$variant"
+    printf '%s\n' "$out"
+}
+
+make_artefact() {
+    # The one we waited for may have made it.
+    [[ ! -e $out/.complete ]] || return 0
+    rm -rf "$out.part"
+    mkdir -p "$out.part"
+    "$@"
+    publish "$out"
+}
+
+# with_tree linux|qemu COMMAND... - run COMMAND with the path of the updated
+# work tree added, nobody else changing that tree meanwhile
+with_tree() {
+    local tree=$1
+    shift
+    with_lock "tree-$tree" in_tree "$tree" "$@"
+}
+
+in_tree() {
+    local tree=$1 work
+    shift
+    work=$(SP_TREE_LOCKED=$tree "$SP_TOP/scripts/overlay.sh" "$tree")
+    "$@" "$work"
+}
+
+# ---- kernel ----
+
+# kernel_fragments VARIANT
+kernel_fragments() {
+    local dir=scripts/kconfig
+    case $1 in
+    ours) printf '%s\n' $dir/base.config $dir/engine-samepage.config ;;
+    mainline) printf '%s\n' $dir/base.config $dir/engine-mainline.config ;;
+    debug) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
+        $dir/debug.config ;;
+    *) die "kernel $1: must be ours, mainline or debug" ;;
+    esac
+}
+
+# kernel_inputs VARIANT - the overlaid files that can change this bzImage: no
+# documentation, no selftests, and for mainline nothing of our engine but the
+# files that say it exists
+kernel_inputs() {
+    local variant=$1
+    overlay_files linux | while read -r path; do
+        case $variant:$path in
+        *:kernel/Documentation/* | *:kernel/tools/*) ;;
+        mainline:kernel/mm/ksm/Kconfig | mainline:kernel/mm/ksm/Makefile)
+            printf '%s\n' "$path" ;;
+        mainline:kernel/mm/ksm/*) ;;
+        *) printf '%s\n' "$path" ;;
+        esac
+    done
+}
+
+kernel_hash() {
+    {
+        linux_version
+        toolchain
+        { kernel_fragments "$1"
+          kernel_inputs "$1"
+          patch_files linux
+          own_scripts
+        } | hash_files
+    } | hash_text
+}
+
+# make_kernel DIR WORK TARGET... - one make call with everything that must not
+# differ between two builds of the same source
+make_kernel() {
+    local dir=$1 work=$2
+    shift 2
+    make -C "$work" O="$dir" ARCH=x86 CC="ccache gcc" -j"$SP_JOBS" \
+        KBUILD_BUILD_USER=samepage KBUILD_BUILD_HOST=bench \
+        KBUILD_BUILD_VERSION=1 \
+        KBUILD_BUILD_TIMESTAMP="Thu Jan 1 00:00:00 UTC 1970" "$@"
+}
+
+# configure_kernel DIR WORK FRAGMENT... - everything off but the fragments; an
+# option that did not survive is an error, not a kernel that lacks something
+configure_kernel() {
+    local dir=$1 work=$2 lost
+    shift 2
+    cat "$@" >"$dir/fragments.config"
+    make_kernel "$dir" "$work" \
+        KCONFIG_ALLCONFIG="$dir/fragments.config" allnoconfig
+    # Of an option named twice the last line counts.
+    lost=$(awk -F '[= ]' '
+        /^CONFIG_/ { want[$1] = $0 }
+        /^# CONFIG_.* is not set/ { want[$2] = "" }
+        END { for (name in want) if (want[name] != "") print want[name] }
+        ' "$dir/fragments.config" | LC_ALL=C sort |
+        LC_ALL=C comm -23 - <(LC_ALL=C sort "$dir/.config"))
+    [[ -z $lost ]] || {
+        printf 'options that Kconfig did not accept:\n%s\n' "$lost"
+        return 1
+    }
+}
+
+# compile_kernel VARIANT WORK
+compile_kernel() {
+    local variant=$1 work=$2 dir=$SP_BUILD/kernel-$1 fragments
+    mkdir -p "$dir"
+    mapfile -t fragments < <(kernel_fragments "$variant" | sed "s|^|$SP_TOP/|")
+    run_step "configure kernel ($variant)" "$SP_LOG/kernel-$variant-config.log" \
+        "see the log; are scripts/kconfig and the patches of one age?" \
+        configure_kernel "$dir" "$work" "${fragments[@]}"
+    run_step "build kernel ($variant)" "$SP_LOG/kernel-$variant.log" "$RETRY" \
+        make_kernel "$dir" "$work" bzImage
+    cp "$dir/arch/x86/boot/bzImage" "$dir/System.map" "$dir/vmlinux" "$out.part/"
+    cp "$dir/.config" "$out.part/config"
+}
+
+build_kernel() {
+    local hash
+    kernel_fragments "$1" >/dev/null
+    hash=$(kernel_hash "$1")
+    reuse_or "kernel-$1" "$hash" with_tree linux compile_kernel "$1"
+}
+
+# ---- QEMU ----
+
+qemu_hash() {
+    {
+        qemu_version
+        toolchain
+        { overlay_files qemu | grep -v '^docs/'
+          patch_files qemu
+          own_scripts
+        } | hash_files
+    } | hash_text
+}
+
+# configure_qemu DIR WORK - only if it never was, or with other options
+configure_qemu() {
+    local dir=$1 work=$2
+    if [[ ! -e $dir/build.ninja ]] ||
+        [[ $(cat "$dir/options" 2>/dev/null) != "${QEMU_OPTIONS[*]}" ]]; then
+        rm -f "$dir/options"
+        (cd "$dir" && "$work/configure" "${QEMU_OPTIONS[@]}")
+        printf '%s\n' "${QEMU_OPTIONS[*]}" >"$dir/options"
+    fi
+}
+
+# compile_qemu WORK
+compile_qemu() {
+    local work=$1 dir=$SP_BUILD/qemu
+    mkdir -p "$dir"
+    run_step "configure QEMU" "$SP_LOG/qemu-configure.log" \
+        "see the log; is a package missing? scripts/setup.sh installs them" \
+        configure_qemu "$dir" "$work"
+    run_step "build QEMU" "$SP_LOG/qemu.log" "$RETRY" \
+        ninja -C "$dir" -j"$SP_JOBS" qemu-system-x86_64 "${QEMU_TESTS[@]}"
+    mkdir -p "$out.part/bin" "$out.part/share/qemu" "$out.part/tests"
+    cp "$dir/qemu-system-x86_64" "$out.part/bin/"
+    cp "${QEMU_TESTS[@]/#/$dir/}" "$out.part/tests/"
+    cp "${QEMU_FIRMWARE[@]}" "$out.part/share/qemu/"
+}
+
+build_qemu() {
+    local hash
+    hash=$(qemu_hash)
+    reuse_or qemu "$hash" with_tree qemu compile_qemu
+}
+
+# ---- programs of the tests ----
+
+# folder_hash PATH... - over our own files and the compiler
+folder_hash() {
+    {
+        toolchain
+        { (cd "$SP_TOP" && find "$@" -type f ! -name '*.o' ! -name '.*')
+          own_scripts
+        } | LC_ALL=C sort | hash_files
+    } | hash_text
+}
+
+# compile_selftests - the kernel's own program exactly as it is, and ours
+compile_selftests() {
+    local linux vm
+    linux=$("$SP_TOP/scripts/fetch.sh" linux)
+    vm=$linux/tools/testing/selftests/vm
+    gcc -O2 -Wall -I"$linux" -o "$out.part/ksm_tests" "$vm/ksm_tests.c" -lnuma
+    make -C "$SP_TOP/kernel/tools/testing/selftests/ksm" OUT="$out.part"
+}
+
+build_selftests() {
+    local hash
+    hash=$({
+        linux_version
+        folder_hash kernel/tools/testing/selftests/ksm
+    } | hash_text)
+    reuse_or selftests "$hash" \
+        run_step "build selftests" "$SP_LOG/selftests.log" "$RETRY" \
+        compile_selftests
+}
+
+# build_by_folder NAME PATH... - tests/NAME/build.sh makes it
+build_by_folder() {
+    local name=$1 hash
+    shift
+    [[ -x $SP_TOP/tests/$name/build.sh ]] || die "no tests/$name/build.sh"
+    hash=$(folder_hash "$@")
+    reuse_or "$name" "$hash" run_step "build $name" "$SP_LOG/$name.log" \
+        "$RETRY" call_builder "$name"
+}
+
+call_builder() {
+    "$SP_TOP/tests/$1/build.sh" "$out.part"
+}
+
+case ${1:-}:${2:-} in
+kernel:?*) build_kernel "$2" ;;
+qemu:) build_qemu ;;
+selftests:) build_selftests ;;
+guest:) build_by_folder guest tests/guest ;;
+e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
+*) die "usage: build.sh kernel ours|mainline|debug | qemu | selftests |" \
+    "guest | e2e" ;;
+esac

@@ -1,0 +1,188 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# `make test`: every test of the project, from fast to real.
+#
+# usage: test.sh [LAYER...]      default: layers unit qtest kernel e2e
+#
+#   layers   include arrows between the engine's files, style of the scripts
+#   unit     pure parts in userspace under sanitizers, QEMU's and tools' units
+#   qtest    our QEMU: the QMP side, without a guest
+#   kernel   the kernel's own KSM selftests and ours, on our engine
+#   debug    the same on a debug kernel (KASAN, lockdep, ...): make test-debug
+#   e2e      real guests on real KVM
+#
+# Every program prints TAP.  One that dies, or whose plan does not match what
+# it ran, is a failure, and so is a layer that cannot be built.  Raw output is
+# in build/test/, all results as TAP in build/test.tap.  The last line is
+# "N passed, N failed[, N skipped]"; the exit status is 0 only if something
+# passed and nothing failed.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+readonly RESULTS=$SP_TOP/build/test
+readonly TABLE=$RESULTS/results.tsv
+readonly QTEST_SECONDS=600 KERNEL_SECONDS=900 DEBUG_SECONDS=3600
+readonly E2E_SECONDS=900
+
+# record ok|fail|skip NAME [NOTE] - a result that no program printed
+record() {
+    printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$TABLE"
+    case $1 in
+    ok) printf 'ok   %s\n' "$2" ;;
+    fail) printf 'FAIL %s (%s)\n' "$2" "${3:-}" ;;
+    skip) printf 'skip %s (%s)\n' "$2" "${3:-}" ;;
+    esac
+}
+
+# tap LAYER COMMAND... - run one program that prints TAP
+tap() {
+    local layer=$1 file rc=0 before after
+    shift
+    file=$RESULTS/${layer//[^A-Za-z0-9]/-}
+    before=$(grep -c '^fail' "$TABLE" || true)
+    {
+        "$@" 2>"$file.err" </dev/null || printf '%d\n' $? >"$file.rc"
+    } | tee "$file.tap" |
+        awk -v layer="$layer" -v out="$TABLE" -f "$SP_TOP/scripts/tap.awk"
+    after=$(grep -c '^fail' "$TABLE" || true)
+    [[ ! -s $file.rc ]] || rc=$(cat "$file.rc")
+    if ((rc != 0 && before == after)); then
+        record fail "$layer: exit status" "$rc, see $file.err"
+    fi
+    if ((rc != 0)); then
+        tail -n 60 "$file.err" | sed 's/^/     /'
+    fi
+}
+
+# artefact NAME... - build it; a failure is recorded and ends the layer
+artefact() {
+    local log=$RESULTS/build.err
+    if ! "$SP_TOP/scripts/build.sh" "$@" 2> >(tee "$log" >&2); then
+        record fail "build $*" "$(grep -a 'error:' "$log" | tail -n 1)" >&2
+        return 1
+    fi
+}
+
+layer_layers() {
+    tap layers "$SP_TOP/scripts/check-layers"
+}
+
+layer_unit() {
+    local units qemu
+    if units=$(artefact unit); then
+        local program
+        for program in "$units"/test-*; do
+            tap "unit $(basename "$program")" "$program" --tap
+        done
+    fi
+    if qemu=$(artefact qemu); then
+        tap "unit test-ksm-host" "$qemu/tests/test-ksm-host" --tap -k
+    fi
+}
+
+layer_qtest() {
+    local qemu name
+    qemu=$(artefact qemu) || return 0
+    for name in ksm-test qmp-cmd-test qom-test test-hmp; do
+        QTEST_QEMU_BINARY=$qemu/bin/qemu-system-x86_64 \
+            tap "qtest $name" timeout "$QTEST_SECONDS" \
+            "$qemu/tests/$name" --tap -k
+    done
+}
+
+# in_bench LAYER KERNEL MIB SECONDS APPEND COMMAND... - TAP from the bench
+# host; that its kernel had nothing to complain about is a test of its own
+in_bench() {
+    local layer=$1 kernel=$2 mem=$3 seconds=$4 append=$5 dir rc=0
+    shift 5
+    dir=$RESULTS/$layer
+    rm -rf "$dir"
+    tap "$layer" "$SP_TOP/scripts/boot.sh" --kernel "$kernel" --mem "$mem" \
+        --timeout "$seconds" --append "$append" --results "$dir" -- "$@"
+    [[ ! -s $RESULTS/$layer.rc ]] || rc=$(cat "$RESULTS/$layer.rc")
+    case $rc in
+    97) record fail "$layer: bench host" "it died, see $dir/console.log" ;;
+    98) record fail "$layer: bench host" "more than $seconds s" ;;
+    99) record fail "$layer: kernel log" "complaints in $dir/console.log" ;;
+    *) record ok "$layer: kernel log has no warning" ;;
+    esac
+}
+
+# kernel_tests LAYER VARIANT SECONDS
+kernel_tests() {
+    local kernel selftests
+    kernel=$(artefact kernel "$2") || return 0
+    selftests=$(artefact selftests) || return 0
+    in_bench "$1" "$kernel" 2048 "$3" numa=fake=2 \
+        "$SP_TOP/tests/kernel/run.sh" "$selftests"
+}
+
+layer_kernel() {
+    kernel_tests kernel ours "$KERNEL_SECONDS"
+}
+
+layer_debug() {
+    kernel_tests debug debug "$DEBUG_SECONDS"
+}
+
+layer_e2e() {
+    local kernel qemu guest driver
+    kernel=$(artefact kernel ours) || return 0
+    qemu=$(artefact qemu) || return 0
+    guest=$(artefact guest) || return 0
+    driver=$(artefact e2e) || return 0
+    in_bench e2e "$kernel" 2048 "$E2E_SECONDS" "" "$driver/sharing-test" \
+        --engine-expected samepage \
+        --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \
+        --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs" \
+        --results /run/results
+}
+
+# summary - build/test.tap and the last line
+summary() {
+    local passed failed skipped
+    awk -F '\t' '
+        $1 == "ok" { print "ok " NR " - " $2 }
+        $1 == "fail" { print "not ok " NR " - " $2 }
+        $1 == "skip" { print "ok " NR " - " $2 " # SKIP " $3 }
+        END { print "1.." NR }' "$TABLE" >"$SP_TOP/build/test.tap"
+    passed=$(grep -c '^ok' "$TABLE" || true)
+    failed=$(grep -c '^fail' "$TABLE" || true)
+    skipped=$(grep -c '^skip' "$TABLE" || true)
+    if ((failed)); then
+        printf '\nfailed:\n'
+        awk -F '\t' '$1 == "fail" { print "  " $2 }' "$TABLE"
+    fi
+    if ((skipped)); then
+        printf '\nskipped:\n'
+        awk -F '\t' '$1 == "skip" { print "  " $2 " (" $3 ")" }' "$TABLE"
+    fi
+    printf '\n%d passed, %d failed' "$passed" "$failed"
+    ((skipped == 0)) || printf ', %d skipped' "$skipped"
+    printf '\n'
+    ((passed > 0 && failed == 0))
+}
+
+main() {
+    local layer t0
+    (($#)) || set -- layers unit qtest kernel e2e
+    for layer in "$@"; do
+        [[ $(type -t "layer_$layer") == function ]] ||
+            die "$layer: must be layers, unit, qtest, kernel, debug or e2e"
+    done
+    rm -rf "$RESULTS"
+    "$SP_TOP/scripts/setup.sh"
+    mkdir -p "$RESULTS"
+    : >"$TABLE"
+    for layer in "$@"; do
+        printf '== %s\n' "$layer"
+        t0=$SECONDS
+        "layer_$layer"
+        printf '== %s: %d s\n' "$layer" $((SECONDS - t0))
+    done
+    summary
+}
+
+main "$@"
