@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Domains: see domain.h for what they are and for the lock order. */
+#include <linux/highmem.h>
+#include <linux/nodemask.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/xxhash.h>
+
+#include "domain.h"
+
+DEFINE_MUTEX(ksm_scan_mutex);
+
+struct ksm_domain ksm_default_domain;
+
+/*
+ * Index memory is never worth an OOM kill: an index that cannot grow is slower
+ * or forgets, nothing else. Directories can be large, hence vmalloc.
+ */
+static void *kernel_alloc(size_t bytes)
+{
+	return kvzalloc(bytes, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+}
+
+static void kernel_free(void *mem)
+{
+	kvfree(mem);
+}
+
+const struct ksm_mem_ops ksm_kernel_mem = {
+	.alloc = kernel_alloc,
+	.free = kernel_free,
+};
+
+/**
+ * ksm_domain_hash - hash the content of a page
+ * @domain: whose key to use
+ * @page: the page; it may change while it is read, then so will its hash
+ *
+ * Context: Any.
+ */
+u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page)
+{
+	void *addr = kmap_local_page(page);
+	u64 hash = xxh64(addr, PAGE_SIZE, domain->key);
+
+	kunmap_local(addr);
+	return hash;
+}
+
+/**
+ * ksm_domain_nid - which of the domain's indexes a page belongs in
+ * @domain: the domain
+ * @page: the page
+ */
+int ksm_domain_nid(const struct ksm_domain *domain, struct page *page)
+{
+	return domain->limits.merge_across_nodes ? 0 : page_to_nid(page);
+}
+
+static void domain_free_nodes(struct ksm_domain *domain)
+{
+	while (domain->nr_nodes) {
+		struct ksm_domain_node *node = &domain->node[--domain->nr_nodes];
+
+		ksm_candidates_destroy(&node->candidates);
+		ksm_index_destroy(&node->stable);
+	}
+	kfree(domain->node);
+	domain->node = NULL;
+}
+
+static int domain_alloc_nodes(struct ksm_domain *domain)
+{
+	unsigned int want = nr_node_ids;
+
+	domain->node = kcalloc(want, sizeof(*domain->node), GFP_KERNEL);
+	if (!domain->node)
+		return -ENOMEM;
+	for (; domain->nr_nodes < want; domain->nr_nodes++) {
+		struct ksm_domain_node *node = &domain->node[domain->nr_nodes];
+		int err = ksm_index_init(&node->stable, &ksm_kernel_mem);
+
+		if (err) {
+			domain_free_nodes(domain);
+			return err;
+		}
+		ksm_candidates_init(&node->candidates, &ksm_kernel_mem);
+	}
+	return 0;
+}
+
+/**
+ * ksm_domain_init - make an empty domain with the default limits
+ * @domain: the domain
+ *
+ * Context: May sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int ksm_domain_init(struct ksm_domain *domain)
+{
+	memset(domain, 0, sizeof(*domain));
+	domain->limits = (struct ksm_limits) {
+		.max_page_sharing = 256,
+		.merge_across_nodes = true,
+		.prune_millisecs = 2000,
+	};
+	domain->key = get_random_u64();
+	domain->zero_hash = ksm_domain_hash(domain, ZERO_PAGE(0));
+	xa_init_flags(&domain->chunks, XA_FLAGS_ALLOC1);
+	INIT_LIST_HEAD(&domain->idle);
+	return domain_alloc_nodes(domain);
+}
+
+/**
+ * ksm_domain_destroy - free what an empty domain still holds
+ * @domain: the domain; it has no chunks and no stable nodes
+ */
+void ksm_domain_destroy(struct ksm_domain *domain)
+{
+	domain_free_nodes(domain);
+	xa_destroy(&domain->chunks);
+}
+
+/**
+ * ksm_domain_is_shared - is there any stable node?
+ * @domain: the domain
+ *
+ * While there is one, limits that decide where nodes stand must not change.
+ *
+ * Context: ksm_scan_mutex held.
+ */
+bool ksm_domain_is_shared(const struct ksm_domain *domain)
+{
+	lockdep_assert_held(&ksm_scan_mutex);
+	return domain->stats.nodes;
+}
+
+/**
+ * ksm_domain_forget_candidates - empty the candidate indexes
+ * @domain: the domain
+ *
+ * The records stay as they are; each is entered again when it is next scanned.
+ *
+ * Context: ksm_scan_mutex held. May sleep.
+ */
+void ksm_domain_forget_candidates(struct ksm_domain *domain)
+{
+	unsigned int nid;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	for (nid = 0; nid < domain->nr_nodes; nid++) {
+		ksm_candidates_destroy(&domain->node[nid].candidates);
+		ksm_candidates_init(&domain->node[nid].candidates,
+				    &ksm_kernel_mem);
+	}
+}
+
+static bool domain_chunks_match(struct ksm_domain *domain)
+{
+	struct ksm_tally sum = {};
+	struct ksm_mm_chunk *mc;
+	unsigned long id;
+	int state;
+
+	xa_for_each(&domain->chunks, id, mc)
+		for (state = KSM_PAGE_VOLATILE; state < KSM_NR_PAGE_STATES; state++)
+			sum.pages[state] += ksm_chunk_count(&mc->c, state);
+	return !memcmp(&sum, &domain->stats.tally, sizeof(sum));
+}
+
+/**
+ * ksm_domain_validate - do the counters say what the records say?
+ * @domain: the domain
+ *
+ * For debug kernels: it visits every chunk.
+ *
+ * Context: ksm_scan_mutex held. May sleep.
+ */
+bool ksm_domain_validate(struct ksm_domain *domain)
+{
+	lockdep_assert_held(&ksm_scan_mutex);
+	return ksm_stats_validate(&domain->stats) && domain_chunks_match(domain);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Domains: who may share with whom.
+ *
+ * A domain owns everything that can make two pages meet: the indexes, the hash
+ * key, the limits, the counters. Two pages can be merged only if a lookup in one
+ * domain's index finds the one for the other, so pages of different domains
+ * cannot meet. There is one domain today, the default.
+ *
+ * Lock order of the whole engine, outermost first:
+ *
+ *   memory hotplug lock
+ *     ksm_scan_mutex		scan, sysfs stores; guards domains, chunks, nodes
+ *       mmap_lock
+ *         page lock		guards a node's list of sharers
+ *           anon_vma rwsem	(rmap walk)
+ *           mmu notifier range
+ *             PTE lock
+ *     registry lock		(spinlock) guards the lists of registered mms
+ *
+ * madvise and fork come with mmap_lock held for writing, so they never take
+ * ksm_scan_mutex.
+ */
+#ifndef _MM_KSM_DOMAIN_H
+#define _MM_KSM_DOMAIN_H
+
+#include <linux/mutex.h>
+#include <linux/xarray.h>
+#include "candidates.h"
+#include "index.h"
+#include "mapping.h"
+#include "stats.h"
+
+extern struct mutex ksm_scan_mutex;
+extern const struct ksm_mem_ops ksm_kernel_mem;
+
+/**
+ * struct ksm_limits - what the administrator allows in a domain
+ * @max_page_sharing: sharers of one KSM page, at least 2
+ * @use_zero_pages: merge pages of zeroes with the kernel's zero page
+ * @merge_across_nodes: pages of different NUMA nodes may share
+ * @prune_millisecs: how often nodes without a page are looked for in chains
+ */
+struct ksm_limits {
+	unsigned int max_page_sharing;
+	bool use_zero_pages;
+	bool merge_across_nodes;
+	unsigned int prune_millisecs;
+};
+
+/**
+ * struct ksm_domain_node - the indexes of one NUMA node of a domain
+ * @stable: contents of KSM pages
+ * @candidates: contents of pages that nobody shares yet
+ */
+struct ksm_domain_node {
+	struct ksm_index stable;
+	struct ksm_candidates candidates;
+};
+
+/**
+ * struct ksm_domain - a set of mms that may share with each other
+ * @stats: counters
+ * @limits: what is allowed
+ * @key: of the content hash; random, so that nobody can choose equal hashes
+ * @zero_hash: hash of a page of zeroes
+ * @chunks: chunk id -> struct ksm_mm_chunk
+ * @idle: stable nodes without sharers
+ * @node: indexes by NUMA node; all in the first if merge_across_nodes
+ * @nr_nodes: entries of @node
+ *
+ * All under ksm_scan_mutex; counters are read without it.
+ */
+struct ksm_domain {
+	struct ksm_stats stats;
+	struct ksm_limits limits;
+	u64 key;
+	u64 zero_hash;
+	struct xarray chunks;
+	struct list_head idle;
+	struct ksm_domain_node *node;
+	unsigned int nr_nodes;
+};
+
+extern struct ksm_domain ksm_default_domain;
+
+int ksm_domain_init(struct ksm_domain *domain);
+void ksm_domain_destroy(struct ksm_domain *domain);
+bool ksm_domain_is_shared(const struct ksm_domain *domain);
+int ksm_domain_nid(const struct ksm_domain *domain, struct page *page);
+u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page);
+void ksm_domain_forget_candidates(struct ksm_domain *domain);
+bool ksm_domain_validate(struct ksm_domain *domain);
+
+#endif /* _MM_KSM_DOMAIN_H */

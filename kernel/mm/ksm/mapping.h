@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The mm side's containers of the pure structures: where a page record, a copy
+ * of a content and a sharer meet struct mm_struct, struct anon_vma and pfns.
+ */
+#ifndef _MM_KSM_MAPPING_H
+#define _MM_KSM_MAPPING_H
+
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/xarray.h>
+#include "../mm_slot.h"
+#include "chain.h"
+#include "chunk.h"
+
+struct ksm_domain;
+
+#define KSM_CHUNK_BYTES		(KSM_CHUNK_PAGES * PAGE_SIZE)
+
+/**
+ * struct ksm_mm_slot - an mm known to the engine
+ * @slot: the mm, and its places in the registry's hash and list
+ * @domain: whom it may share with; fixed
+ * @chunks: address / 2 MiB -> struct ksm_mm_chunk; under ksm_scan_mutex, and
+ *	only while the slot is borrowed from the registry or dead
+ * @tally: pages by state; under ksm_scan_mutex
+ * @next_addr: where the scan goes on
+ */
+struct ksm_mm_slot {
+	struct mm_slot slot;
+	struct ksm_domain *domain;
+	struct xarray chunks;
+	struct ksm_tally tally;
+	unsigned long next_addr;
+};
+
+/**
+ * struct ksm_mm_chunk - a chunk and where in which mm it is
+ * @c: the page records
+ * @owner: the registered mm it belongs to
+ * @start: address of the chunk's first page
+ *
+ * Changed under ksm_scan_mutex only.
+ */
+struct ksm_mm_chunk {
+	struct ksm_chunk c;
+	struct ksm_mm_slot *owner;
+	unsigned long start;
+};
+
+/**
+ * struct ksm_stable_node - what the engine keeps for one KSM page
+ * @copy: the page as a copy of its content; under ksm_scan_mutex
+ * @sharers: its mapping records; Invariant: changes only with the page locked,
+ *	so that a migration sees one list from unmap to remap
+ * @kpfn: which page it is; no reference is held on it (see kpage.c)
+ * @domain: the domain it belongs to; fixed
+ * @idle: on the domain's list of nodes without sharers, or empty
+ * @nid: which of the domain's indexes it is in
+ *
+ * The page's mapping field points here, so the address must leave the low two
+ * bits free; slab objects do.
+ */
+struct ksm_stable_node {
+	struct ksm_copy copy;
+	struct hlist_head sharers;
+	unsigned long kpfn;
+	struct ksm_domain *domain;
+	struct list_head idle;
+	int nid;
+};
+
+/**
+ * struct ksm_mapping - one sharer of a KSM page ("rmap_item" in mainline)
+ * @sharer: place in the node's list; under the KSM page's lock
+ * @node: the KSM page it shares; fixed while listed
+ * @anon_vma: where the rmap walk looks; a reference is held
+ * @pgoff: the index of the page in @anon_vma, so that the walk visits only
+ *	VMAs that can map it
+ * @chunk: the chunk whose record it belongs to
+ * @slot: which record
+ */
+struct ksm_mapping {
+	struct hlist_node sharer;
+	struct ksm_stable_node *node;
+	struct anon_vma *anon_vma;
+	unsigned long pgoff;
+	struct ksm_mm_chunk *chunk;
+	unsigned int slot;
+};
+
+/* What /proc shows of an mm follows its tally. Under ksm_scan_mutex. */
+static inline void ksm_slot_publish(struct ksm_mm_slot *slot)
+{
+	struct mm_struct *mm = slot->slot.mm;
+
+	WRITE_ONCE(mm->ksm_merging_pages, slot->tally.pages[KSM_PAGE_STABLE]);
+	WRITE_ONCE(mm->ksm_rmap_items, ksm_tally_tracked(&slot->tally));
+}
+
+static inline unsigned long ksm_chunk_address(const struct ksm_mm_chunk *mc,
+					      unsigned int slot)
+{
+	return mc->start + ((unsigned long)slot << PAGE_SHIFT);
+}
+
+static inline struct ksm_stable_node *ksm_copy_node(struct ksm_copy *copy)
+{
+	return container_of(copy, struct ksm_stable_node, copy);
+}
+
+#endif /* _MM_KSM_MAPPING_H */

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Life of stable nodes and of the mapping records that share them.
+ *
+ * A node is made for a page that is about to become a KSM page, and goes when its
+ * page is found gone through the keyhole, or is disowned. Between the two it may
+ * be without sharers: then it is idle, and its page is mapped only by forked
+ * processes not yet scanned, or sits in the swap cache.
+ */
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+
+#include "kpage.h"
+#include "node.h"
+
+static struct kmem_cache *node_cache;
+static struct kmem_cache *mapping_cache;
+
+#define GFP_RECORD	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+
+/**
+ * ksm_node_init - make the caches
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __init ksm_node_init(void)
+{
+	node_cache = kmem_cache_create("ksm_stable_node",
+				       sizeof(struct ksm_stable_node), 0, 0, NULL);
+	mapping_cache = kmem_cache_create("ksm_mapping",
+					  sizeof(struct ksm_mapping), 0, 0, NULL);
+	if (node_cache && mapping_cache)
+		return 0;
+	ksm_node_exit();
+	return -ENOMEM;
+}
+
+/** ksm_node_exit - free the caches, if there are any */
+void ksm_node_exit(void)
+{
+	kmem_cache_destroy(mapping_cache);
+	kmem_cache_destroy(node_cache);
+}
+
+/**
+ * ksm_node_new - make a node that has no page and is in no index yet
+ * @domain: the domain it will belong to
+ *
+ * Return: the node, or NULL without memory.
+ */
+struct ksm_stable_node *ksm_node_new(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *node = kmem_cache_zalloc(node_cache, GFP_RECORD);
+
+	if (!node)
+		return NULL;
+	ksm_copy_init(&node->copy);
+	INIT_HLIST_HEAD(&node->sharers);
+	INIT_LIST_HEAD(&node->idle);
+	node->domain = domain;
+	node->nid = NUMA_NO_NODE;
+	return node;
+}
+
+/**
+ * ksm_node_free - free a node that has no page and is in no index
+ * @node: the node, or NULL
+ */
+void ksm_node_free(struct ksm_stable_node *node)
+{
+	if (node)
+		kmem_cache_free(node_cache, node);
+}
+
+static struct ksm_index *node_index(const struct ksm_stable_node *node)
+{
+	return &node->domain->node[node->nid].stable;
+}
+
+/**
+ * ksm_node_insert - let lookups find a node
+ * @node: a node with a page
+ * @nid: the index it belongs in
+ * @hash: hash of its content
+ * @lead: a node of equal content that is full, in the same index; or NULL
+ *
+ * Until it has sharers it is idle.
+ *
+ * Context: ksm_scan_mutex held.
+ */
+void ksm_node_insert(struct ksm_stable_node *node, int nid, u64 hash,
+		     struct ksm_copy *lead)
+{
+	struct ksm_domain *domain = node->domain;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	node->nid = nid;
+	if (lead)
+		ksm_chain_add_copy(lead, &node->copy,
+				   domain->limits.max_page_sharing,
+				   &domain->stats);
+	else
+		ksm_chain_add_lead(node_index(node), &node->copy, hash,
+				   &domain->stats);
+	list_add(&node->idle, &domain->idle);
+}
+
+/* Free a node that no page points to any more, and its records. */
+static void node_remove(struct ksm_stable_node *node)
+{
+	struct ksm_domain *domain = node->domain;
+	struct ksm_mapping *mapping;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(mapping, next, &node->sharers, sharer) {
+		ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
+				  &domain->stats);
+		ksm_chunk_clear(&mapping->chunk->c, mapping->slot,
+				&ksm_kernel_mem);
+		ksm_slot_publish(mapping->chunk->owner);
+		put_anon_vma(mapping->anon_vma);
+		ksm_mapping_free(mapping);
+		cond_resched();
+	}
+	list_del(&node->idle);
+	if (node->nid != NUMA_NO_NODE)
+		ksm_chain_remove(node_index(node), &node->copy, &domain->stats);
+	ksm_node_free(node);
+}
+
+/**
+ * ksm_node_move - follow a page to another NUMA node's index
+ * @node: the node
+ * @nid: where its page is now
+ *
+ * It starts there as a content of its own: an equal one may exist, and each will
+ * find its sharers.
+ *
+ * Context: ksm_scan_mutex held.
+ */
+void ksm_node_move(struct ksm_stable_node *node, int nid)
+{
+	struct ksm_domain *domain = node->domain;
+	struct ksm_stats *stats = &domain->stats;
+	unsigned int limit = domain->limits.max_page_sharing;
+	u32 sharers = node->copy.sharers;
+	u64 hash = node->copy.lead->in.hash;
+	u32 i;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	for (i = 0; i < sharers; i++)
+		ksm_chain_unshare(&node->copy, limit, stats);
+	ksm_chain_remove(node_index(node), &node->copy, stats);
+	node->nid = nid;
+	ksm_copy_init(&node->copy);
+	ksm_chain_add_lead(node_index(node), &node->copy, hash, stats);
+	for (i = 0; i < sharers; i++)
+		ksm_chain_share(&node->copy, limit, stats);
+}
+
+/**
+ * ksm_mapping_new - make a record for a page that is about to be merged
+ * @mc: its chunk
+ * @slot: its slot in the chunk
+ *
+ * Return: the record, or NULL without memory; the chunk has room for it.
+ */
+struct ksm_mapping *ksm_mapping_new(struct ksm_mm_chunk *mc, unsigned int slot)
+{
+	struct ksm_mapping *mapping;
+
+	if (ksm_chunk_reserve(&mc->c, slot, &ksm_kernel_mem))
+		return NULL;
+	mapping = kmem_cache_zalloc(mapping_cache, GFP_RECORD);
+	if (!mapping)
+		return NULL;
+	mapping->chunk = mc;
+	mapping->slot = slot;
+	return mapping;
+}
+
+/**
+ * ksm_mapping_free - free a record that shares nothing
+ * @mapping: the record, or NULL
+ */
+void ksm_mapping_free(struct ksm_mapping *mapping)
+{
+	if (mapping)
+		kmem_cache_free(mapping_cache, mapping);
+}
+
+/**
+ * ksm_mapping_attach - a page now maps a KSM page
+ * @mapping: the record, from ksm_mapping_new()
+ * @node: the KSM page's node, in an index
+ * @anon_vma: where reverse mapping finds the PTE; a reference is taken
+ * @pgoff: the page's index there
+ *
+ * Context: ksm_scan_mutex and the KSM page's lock held, and mmap_lock, which
+ * keeps @anon_vma until the reference is taken.
+ */
+void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *node,
+			struct anon_vma *anon_vma, unsigned long pgoff)
+{
+	struct ksm_domain *domain = node->domain;
+	struct ksm_mm_chunk *mc = mapping->chunk;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	get_anon_vma(anon_vma);
+	mapping->anon_vma = anon_vma;
+	mapping->pgoff = pgoff;
+	mapping->node = node;
+	hlist_add_head(&mapping->sharer, &node->sharers);
+	list_del_init(&node->idle);
+	/* In this order readers without a lock never see more shared than stable. */
+	ksm_chunk_set_stable(&mc->c, mapping->slot, mapping);
+	ksm_chain_share(&node->copy, domain->limits.max_page_sharing,
+			&domain->stats);
+	ksm_slot_publish(mc->owner);
+}
+
+/* Take a record from its node. The node's page is locked by the caller. */
+static void mapping_detach(struct ksm_mapping *mapping)
+{
+	struct ksm_stable_node *node = mapping->node;
+	struct ksm_domain *domain = node->domain;
+
+	hlist_del(&mapping->sharer);
+	ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
+			  &domain->stats);
+	if (hlist_empty(&node->sharers))
+		list_add(&node->idle, &domain->idle);
+	put_anon_vma(mapping->anon_vma);
+}
+
+/**
+ * ksm_record_drop - forget what is known of a page
+ * @mc: the chunk
+ * @slot: the page's slot
+ *
+ * Context: ksm_scan_mutex held. May wait for a KSM page's lock.
+ */
+void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
+{
+	struct ksm_mapping *mapping;
+	struct ksm_stable_node *node;
+	struct page *page;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	if (ksm_chunk_state(&mc->c, slot) != KSM_PAGE_STABLE) {
+		ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
+		return;
+	}
+	mapping = ksm_chunk_mapping(&mc->c, slot);
+	node = mapping->node;
+	page = ksm_kpage_get(node, KSM_KPAGE_LOCK);
+	if (IS_ERR(page)) {
+		/* The page is gone: so are all its records, this one too. */
+		node_remove(node);
+		return;
+	}
+	mapping_detach(mapping);
+	ksm_kpage_unlock_put(page);
+	ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
+	ksm_slot_publish(mc->owner);
+	ksm_mapping_free(mapping);
+}
+
+/**
+ * ksm_node_prune_idle - free the nodes whose page is gone
+ * @domain: the domain
+ *
+ * Context: ksm_scan_mutex held. May reschedule.
+ */
+void ksm_node_prune_idle(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *node, *next;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	list_for_each_entry_safe(node, next, &domain->idle, idle) {
+		struct page *page = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
+
+		if (IS_ERR(page))
+			node_remove(node);
+		else
+			put_page(page);
+		cond_resched();
+	}
+}
+
+/*
+ * Free an idle node if nobody maps its page. The page lock keeps a swap-in from
+ * mapping it while we look.
+ */
+static int node_disown(struct ksm_stable_node *node)
+{
+	struct page *page = ksm_kpage_get(node, KSM_KPAGE_LOCK);
+	bool mapped;
+
+	if (IS_ERR(page)) {
+		node_remove(node);
+		return 0;
+	}
+	mapped = page_mapped(page);
+	if (!mapped) {
+		ksm_kpage_disown(page);
+		node_remove(node);
+	}
+	ksm_kpage_unlock_put(page);
+	return mapped ? -EBUSY : 0;
+}
+
+/**
+ * ksm_node_disown_all - free every node that has no sharers
+ * @domain: the domain
+ *
+ * Pages that sit in the swap cache lose their node and are copied when they are
+ * next asked for. A page that is still mapped keeps its node: an mm may have
+ * forked or exited past us.
+ *
+ * Context: ksm_scan_mutex held. May sleep.
+ * Return: 0 if no node is left, else -EBUSY.
+ */
+int ksm_node_disown_all(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *node, *next;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	list_for_each_entry_safe(node, next, &domain->idle, idle) {
+		node_disown(node);
+		cond_resched();
+	}
+	return ksm_domain_is_shared(domain) ? -EBUSY : 0;
+}
+
+struct pfn_range {
+	unsigned long start;
+	unsigned long end;
+};
+
+static void drop_copy(struct ksm_copy *copy, const struct pfn_range *range)
+{
+	struct ksm_stable_node *node = ksm_copy_node(copy);
+
+	if (node->kpfn >= range->start && node->kpfn < range->end)
+		node_remove(node);
+}
+
+static void drop_content(struct ksm_index_node *in, void *arg)
+{
+	struct ksm_copy *lead = container_of(in, struct ksm_copy, in);
+	struct ksm_copy *copy, *next;
+
+	list_for_each_entry_safe(copy, next, &lead->copies, copies)
+		drop_copy(copy, arg);
+	drop_copy(lead, arg);
+}
+
+/**
+ * ksm_node_drop_range - forget nodes whose memory was taken away
+ * @domain: the domain
+ * @start_pfn: first page frame
+ * @end_pfn: first page frame after it
+ *
+ * The page structs may be gone already: they are not looked at.
+ *
+ * Context: ksm_scan_mutex held. May reschedule.
+ */
+void ksm_node_drop_range(struct ksm_domain *domain, unsigned long start_pfn,
+			 unsigned long end_pfn)
+{
+	struct pfn_range range = { start_pfn, end_pfn };
+	unsigned int nid;
+	u32 bucket;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	for (nid = 0; nid < domain->nr_nodes; nid++) {
+		bucket = 0;
+		do {
+			bucket = ksm_index_visit(&domain->node[nid].stable,
+						 bucket, 64, drop_content,
+						 &range);
+			cond_resched();
+		} while (bucket);
+	}
+}

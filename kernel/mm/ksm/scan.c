@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The scan: ksmd, its passes over the registered mms, and what stops it.
+ *
+ * A step takes the next few pages of one chunk, lets match.c see to each, and
+ * forgets what was recorded of the addresses in between. A pass is over when the
+ * last mm's last chunk was seen.
+ */
+#include <linux/freezer.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/oom.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/wait.h>
+
+#include "control.h"
+#include "match.h"
+#include "merge.h"
+#include "node.h"
+#include "registry.h"
+#include "walk.h"
+
+/**
+ * struct scan_state - the one scan
+ * @thread: ksmd
+ * @pace: see struct ksm_pace; read and written without a lock
+ * @run: what we were told; written under ksm_scan_mutex
+ * @offlining: memory is going away: nodes must not be touched; ditto
+ * @in_pass: a pass has begun; under ksm_scan_mutex
+ * @full_scans: passes completed since run was last 2; ditto
+ * @walk: the pages of the current step; ditto
+ * @seen: which slots of the current chunk they are in; ditto
+ * @wake: woken when there may be something to do, or no longer offlining
+ * @nap: woken when the sleep between batches changes
+ */
+static struct scan_state {
+	struct task_struct *thread;
+	struct ksm_pace pace;
+	enum ksm_run run;
+	bool offlining;
+	bool in_pass;
+	u64 full_scans;
+	struct ksm_walk walk;
+	DECLARE_BITMAP(seen, KSM_CHUNK_PAGES);
+	wait_queue_head_t wake;
+	wait_queue_head_t nap;
+} scan = {
+	.pace = { .pages_to_scan = 100, .sleep_millisecs = 20 },
+	.wake = __WAIT_QUEUE_HEAD_INITIALIZER(scan.wake),
+	.nap = __WAIT_QUEUE_HEAD_INITIALIZER(scan.nap),
+};
+
+/* Take ksm_scan_mutex at a time when no memory is going offline. */
+static void lock_while_online(void)
+{
+	mutex_lock(&ksm_scan_mutex);
+	while (scan.offlining) {
+		mutex_unlock(&ksm_scan_mutex);
+		wait_event(scan.wake, !READ_ONCE(scan.offlining));
+		mutex_lock(&ksm_scan_mutex);
+	}
+}
+
+/**
+ * ksm_scan_pause - keep everybody away from the stable nodes
+ *
+ * Context: May sleep. Until ksm_scan_resume().
+ */
+void ksm_scan_pause(void)
+{
+	mutex_lock(&ksm_scan_mutex);
+	WRITE_ONCE(scan.offlining, true);
+	mutex_unlock(&ksm_scan_mutex);
+}
+
+/** ksm_scan_resume - undo ksm_scan_pause() */
+void ksm_scan_resume(void)
+{
+	mutex_lock(&ksm_scan_mutex);
+	WRITE_ONCE(scan.offlining, false);
+	mutex_unlock(&ksm_scan_mutex);
+	wake_up_all(&scan.wake);
+}
+
+/* Let each page of the step find its like. Stops after a split: see walk.c. */
+static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
+{
+	struct ksm_scanned scanned = {};
+	unsigned int i;
+
+	scanned.mc = ksm_slot_chunk(slot, walk->start);
+	if (!scanned.mc) {
+		ksm_stats_refused(&slot->domain->stats, KSM_REFUSED_NOMEM);
+		return;
+	}
+	for (i = 0; i < walk->nr; i++) {
+		scanned.slot = walk->item[i].slot;
+		scanned.page = walk->item[i].page;
+		ksm_match_page(slot->domain, &scanned);
+		if (scanned.was_split) {
+			ksm_walk_was_split(walk, i);
+			break;
+		}
+		cond_resched();
+	}
+}
+
+/* Forget the records between @from and the end of the walk that it did not see. */
+static void purge_unseen(struct ksm_mm_slot *slot, unsigned long from,
+			 const struct ksm_walk *walk)
+{
+	unsigned int i;
+
+	if (!walk->nr) {
+		ksm_slot_purge(slot, from, walk->mm_done ? ULONG_MAX : walk->next,
+			       NULL);
+		return;
+	}
+	bitmap_zero(scan.seen, KSM_CHUNK_PAGES);
+	for (i = 0; i < walk->nr; i++)
+		__set_bit(walk->item[i].slot, scan.seen);
+	ksm_slot_purge(slot, from, walk->start, NULL);
+	ksm_slot_purge(slot, max(from, walk->start), walk->next, scan.seen);
+}
+
+/*
+ * Find the next pages of an mm. Returns false if the mm is exiting. An mm without
+ * a mergeable VMA is forgotten.
+ */
+static bool walk_slot(struct ksm_mm_slot *slot, unsigned int max)
+{
+	struct mm_struct *mm = slot->slot.mm;
+	bool alive;
+
+	mmap_read_lock(mm);
+	alive = !ksm_mm_is_exiting(mm);
+	if (alive) {
+		ksm_walk_mm(mm, slot->next_addr, max, &scan.walk);
+		if (scan.walk.mm_done && !scan.walk.saw_vma && !slot->next_addr) {
+			/* Afterwards its exit will not wait for us. */
+			ksm_slot_purge(slot, 0, ULONG_MAX, NULL);
+			ksm_registry_retire(slot);
+		}
+	}
+	mmap_read_unlock(mm);
+	return alive;
+}
+
+/* Look at up to @max pages of the slot under the cursor. Returns how many. */
+static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
+{
+	struct ksm_walk *walk = &scan.walk;
+	unsigned long from = slot->next_addr;
+	unsigned int nr;
+
+	if (!walk_slot(slot, min(max, KSM_CHUNK_PAGES))) {
+		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
+		return 0;
+	}
+	if (walk->nr)
+		match_walk(slot, walk);
+	purge_unseen(slot, from, walk);
+	nr = walk->nr;
+	ksm_walk_put(walk);
+	slot->next_addr = walk->mm_done ? 0 : walk->next;
+	ksm_match_sweep(slot->domain, nr);
+	ksm_cursor_return(KSM_CURSOR_SCAN, slot, walk->mm_done);
+	return nr;
+}
+
+static void begin_pass(void)
+{
+	/*
+	 * Pages that were just faulted in hang on per-cpu lists, which hold a
+	 * reference that makes them look pinned.
+	 */
+	lru_add_drain_all();
+	ksm_node_prune_idle(&ksm_default_domain);
+	ksm_cursor_rewind(KSM_CURSOR_SCAN);
+	scan.in_pass = true;
+}
+
+static void end_pass(void)
+{
+	scan.in_pass = false;
+	WRITE_ONCE(scan.full_scans, scan.full_scans + 1);
+	if (IS_ENABLED(CONFIG_DEBUG_VM))
+		WARN_ON_ONCE(!ksm_domain_validate(&ksm_default_domain));
+}
+
+/* Look at up to @nr_pages pages, but not beyond the end of a pass. */
+static void scan_batch(unsigned int nr_pages)
+{
+	lockdep_assert_held(&ksm_scan_mutex);
+	if (!scan.in_pass)
+		begin_pass();
+	while (nr_pages && !freezing(current)) {
+		struct ksm_mm_slot *slot = ksm_cursor_borrow(KSM_CURSOR_SCAN);
+
+		if (!slot) {
+			end_pass();
+			return;
+		}
+		nr_pages -= scan_slot(slot, nr_pages);
+		cond_resched();
+	}
+}
+
+static bool has_work(void)
+{
+	return READ_ONCE(scan.run) == KSM_RUN_MERGE && !ksm_registry_is_empty();
+}
+
+static void sleep_between_batches(void)
+{
+	unsigned int msecs = READ_ONCE(scan.pace.sleep_millisecs);
+
+	wait_event_interruptible_timeout(scan.nap,
+		msecs != READ_ONCE(scan.pace.sleep_millisecs) ||
+		kthread_should_stop(), msecs_to_jiffies(msecs));
+}
+
+static int ksmd(void *unused)
+{
+	set_freezable();
+	set_user_nice(current, 5);
+	while (!kthread_should_stop()) {
+		lock_while_online();
+		/* Exits are cleaned up after in any case, merging or not. */
+		ksm_registry_reap();
+		if (has_work())
+			scan_batch(READ_ONCE(scan.pace.pages_to_scan));
+		mutex_unlock(&ksm_scan_mutex);
+
+		try_to_freeze();
+		if (has_work())
+			sleep_between_batches();
+		else
+			wait_event_freezable(scan.wake, has_work() ||
+					     ksm_registry_has_dead() ||
+					     kthread_should_stop());
+	}
+	return 0;
+}
+
+static int unmerge_vmas(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+	int err = 0;
+
+	mmap_assert_locked(mm);
+	for_each_vma(vmi, vma) {
+		if (ksm_mm_is_exiting(mm))
+			break;
+		if (!ksm_vma_is_mergeable(vma))
+			continue;
+		err = ksm_unmerge_range(vma, vma->vm_start, vma->vm_end, true);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int unmerge_slot(struct ksm_mm_slot *slot)
+{
+	struct mm_struct *mm = slot->slot.mm;
+	int err;
+
+	mmap_read_lock(mm);
+	err = unmerge_vmas(mm);
+	mmap_read_unlock(mm);
+	if (err)
+		return err;
+	ksm_slot_purge(slot, 0, ULONG_MAX, NULL);
+	slot->next_addr = 0;
+	return 0;
+}
+
+static int unmerge_all(void)
+{
+	struct ksm_mm_slot *slot;
+	int err;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	ksm_registry_reap();
+	ksm_cursor_rewind(KSM_CURSOR_UNMERGE);
+	while ((slot = ksm_cursor_borrow(KSM_CURSOR_UNMERGE))) {
+		err = unmerge_slot(slot);
+		ksm_cursor_return(KSM_CURSOR_UNMERGE, slot, true);
+		if (err)
+			return err;
+	}
+	ksm_registry_reap();
+	ksm_domain_forget_candidates(&ksm_default_domain);
+	ksm_node_disown_all(&ksm_default_domain);
+	scan.in_pass = false;
+	WRITE_ONCE(scan.full_scans, 0);
+	return 0;
+}
+
+/** ksm_get_run - what the engine was told to do */
+enum ksm_run ksm_get_run(void)
+{
+	return READ_ONCE(scan.run);
+}
+
+/** ksm_is_unmerging - is everything being unmerged, or was it last? */
+bool ksm_is_unmerging(void)
+{
+	return READ_ONCE(scan.run) == KSM_RUN_UNMERGE;
+}
+
+/**
+ * ksm_set_run - tell the engine what to do
+ * @run: one of enum ksm_run
+ *
+ * KSM_RUN_UNMERGE is done when the call returns. It needs memory for every page
+ * it gives back: the caller is the first to go if there is none.
+ *
+ * Context: Process context. May sleep long. Interruptible while unmerging.
+ * Return: 0; -EINVAL; -ENOMEM or -ERESTARTSYS, after which the engine is stopped
+ * and what was not yet unmerged stays merged.
+ */
+int ksm_set_run(unsigned int run)
+{
+	int err = 0;
+
+	if (run > KSM_RUN_UNMERGE)
+		return -EINVAL;
+	lock_while_online();
+	if (scan.run != run) {
+		WRITE_ONCE(scan.run, run);
+		if (run == KSM_RUN_UNMERGE) {
+			set_current_oom_origin();
+			err = unmerge_all();
+			clear_current_oom_origin();
+		}
+		if (err)
+			WRITE_ONCE(scan.run, KSM_RUN_STOP);
+	}
+	mutex_unlock(&ksm_scan_mutex);
+	if (run == KSM_RUN_MERGE)
+		ksm_scan_wake();
+	return err;
+}
+
+/** ksm_get_full_scans - passes completed since everything was last unmerged */
+u64 ksm_get_full_scans(void)
+{
+	return READ_ONCE(scan.full_scans);
+}
+
+/** ksm_get_pace - how fast the scan goes */
+struct ksm_pace ksm_get_pace(void)
+{
+	return scan.pace;
+}
+
+/**
+ * ksm_set_pages_to_scan - set how many pages are looked at before a sleep
+ * @pages: any number
+ */
+void ksm_set_pages_to_scan(unsigned int pages)
+{
+	WRITE_ONCE(scan.pace.pages_to_scan, pages);
+}
+
+/**
+ * ksm_set_sleep_millisecs - set how long the scan sleeps
+ * @msecs: any number; a sleep under way ends
+ */
+void ksm_set_sleep_millisecs(unsigned int msecs)
+{
+	WRITE_ONCE(scan.pace.sleep_millisecs, msecs);
+	wake_up_interruptible(&scan.nap);
+}
+
+/** ksm_get_limits - the default domain's limits */
+struct ksm_limits ksm_get_limits(void)
+{
+	return ksm_default_domain.limits;
+}
+
+/**
+ * ksm_set_limits - set the default domain's limits
+ * @limits: the new ones
+ *
+ * Those that decide where a page stands can change only while nothing is shared.
+ *
+ * Context: Process context. May sleep.
+ * Return: 0; -EINVAL for max_page_sharing below 2; -EBUSY while pages are shared.
+ */
+int ksm_set_limits(const struct ksm_limits *limits)
+{
+	struct ksm_domain *domain = &ksm_default_domain;
+	struct ksm_limits *now = &domain->limits;
+	bool moves;
+	int err = 0;
+
+	if (limits->max_page_sharing < 2)
+		return -EINVAL;
+	lock_while_online();
+	moves = limits->merge_across_nodes != now->merge_across_nodes;
+	if (moves || limits->max_page_sharing != now->max_page_sharing) {
+		/* Nodes that nobody shares any more need not be in the way. */
+		if (domain->stats.shared || ksm_node_disown_all(domain))
+			err = -EBUSY;
+		else if (moves)
+			ksm_domain_forget_candidates(domain);
+	}
+	if (!err)
+		*now = *limits;
+	mutex_unlock(&ksm_scan_mutex);
+	return err;
+}
+
+/** ksm_scan_wake - there may be something to do */
+void ksm_scan_wake(void)
+{
+	wake_up_all(&scan.wake);
+}
+
+/**
+ * ksm_scan_start - start ksmd
+ *
+ * Return: 0 or -errno.
+ */
+int __init ksm_scan_start(void)
+{
+	struct task_struct *thread;
+
+	/* Without sysfs there would be no way to start it. */
+	if (!IS_ENABLED(CONFIG_SYSFS))
+		scan.run = KSM_RUN_MERGE;
+	thread = kthread_run(ksmd, NULL, "ksmd");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	scan.thread = thread;
+	return 0;
+}
+
+/** ksm_scan_stop - stop ksmd again, if the start-up fails later */
+void __init ksm_scan_stop(void)
+{
+	kthread_stop(scan.thread);
+}

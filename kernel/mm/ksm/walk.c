@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reading page tables. Nothing here changes a PTE or knows an index.
+ *
+ * A walk visits one page-table page under one lock and takes references on the
+ * anonymous pages it finds. Holes cost nothing: the generic walker skips what
+ * has no page tables.
+ */
+#include <linux/mm.h>
+#include <linux/huge_mm.h>
+#include <linux/pagewalk.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+
+#include "mapping.h"
+#include "walk.h"
+
+/*
+ * So many page tables are visited under one hold of mmap_lock, even if they have
+ * nothing to show: 2 GiB of address space, some milliseconds.
+ */
+#define WALK_TABLES	1024
+
+static bool page_is_scannable(struct page *page)
+{
+	return page && PageAnon(page) && !is_zone_device_page(page);
+}
+
+static void walk_add(struct ksm_walk *walk, struct vm_area_struct *vma,
+		     struct page *page, unsigned long addr)
+{
+	struct ksm_walk_item *item = &walk->item[walk->nr];
+
+	item->page = page;
+	item->slot = (addr >> PAGE_SHIFT) & (KSM_CHUNK_PAGES - 1);
+	item->owns_ref = !walk->nr ||
+		page_folio(item[-1].page) != page_folio(page);
+	if (item->owns_ref)
+		get_page(page);
+	if (!walk->nr)
+		walk->start = addr & ~(KSM_CHUNK_BYTES - 1);
+	walk->nr++;
+	flush_anon_page(vma, page, addr);
+	flush_dcache_page(page);
+}
+
+static unsigned long walk_huge(struct ksm_walk *walk, struct vm_area_struct *vma,
+			       pmd_t pmd, unsigned long addr, unsigned long end)
+{
+	struct page *page;
+
+	if (!pmd_present(pmd))
+		return end;
+	page = vm_normal_page_pmd(vma, addr & PMD_MASK, pmd);
+	if (!page_is_scannable(page))
+		return end;
+	page += (addr & ~PMD_MASK) >> PAGE_SHIFT;
+	for (; addr < end && walk->nr < walk->max; addr += PAGE_SIZE)
+		walk_add(walk, vma, page++, addr);
+	return addr;
+}
+
+static unsigned long walk_table(struct ksm_walk *walk, struct vm_area_struct *vma,
+				pmd_t *pmd, unsigned long addr, unsigned long end)
+{
+	spinlock_t *ptl;
+	pte_t *first, *ptep;
+
+	first = ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (; addr < end && walk->nr < walk->max; addr += PAGE_SIZE, ptep++) {
+		struct page *page;
+
+		if (!pte_present(*ptep))
+			continue;
+		page = vm_normal_page(vma, addr, *ptep);
+		if (page_is_scannable(page))
+			walk_add(walk, vma, page, addr);
+	}
+	pte_unmap_unlock(first, ptl);
+	return addr;
+}
+
+static int scan_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
+			  struct mm_walk *mm_walk)
+{
+	struct ksm_walk *walk = mm_walk->private;
+	struct vm_area_struct *vma = mm_walk->vma;
+	spinlock_t *ptl;
+
+	cond_resched();
+	ptl = pmd_trans_huge_lock(pmd, vma);
+	if (ptl) {
+		walk->next = walk_huge(walk, vma, *pmd, addr, end);
+		spin_unlock(ptl);
+	} else if (pmd_trans_unstable(pmd)) {
+		walk->next = end;
+	} else {
+		walk->next = walk_table(walk, vma, pmd, addr, end);
+	}
+	return walk->nr || !--walk->budget || ksm_mm_is_exiting(vma->vm_mm);
+}
+
+static const struct mm_walk_ops scan_ops = {
+	.pmd_entry = scan_pmd_entry,
+};
+
+/**
+ * ksm_walk_mm - find the next anonymous pages of an mm's mergeable VMAs
+ * @mm: the mm
+ * @addr: where to start
+ * @max: how many pages to find at most (1 to KSM_CHUNK_PAGES)
+ * @walk: filled in; put it with ksm_walk_put()
+ *
+ * Stops at the end of the chunk in which it found something, and now and then in
+ * long stretches of nothing: then @walk->nr is 0 and @walk->mm_done false.
+ *
+ * Context: mmap_lock held for reading. May reschedule.
+ */
+void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
+		 struct ksm_walk *walk)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, addr);
+
+	mmap_assert_locked(mm);
+	walk->nr = 0;
+	walk->max = max;
+	walk->budget = WALK_TABLES;
+	walk->next = addr;
+	walk->mm_done = false;
+	walk->saw_vma = false;
+
+	for_each_vma(vmi, vma) {
+		if (!(vma->vm_flags & VM_MERGEABLE))
+			continue;
+		walk->saw_vma = true;
+		if (!vma->anon_vma)
+			continue;
+		walk->next = max(addr, vma->vm_start);
+		if (walk_page_range_vma(vma, walk->next, vma->vm_end, &scan_ops,
+					walk))
+			return;
+		walk->next = vma->vm_end;
+	}
+	walk->mm_done = true;
+}
+
+/**
+ * ksm_walk_put - drop the references of a walk
+ * @walk: the walk; empty afterwards
+ */
+void ksm_walk_put(struct ksm_walk *walk)
+{
+	unsigned int i;
+
+	for (i = 0; i < walk->nr; i++)
+		if (walk->item[i].owns_ref)
+			put_page(walk->item[i].page);
+	walk->nr = 0;
+}
+
+/**
+ * ksm_walk_was_split - a huge page of the walk is now small pages
+ * @walk: the walk
+ * @index: the item whose page was given to ksm_split_page()
+ *
+ * The shared reference is now that page's alone. The items after it must not be
+ * used any more: they are dropped, and the walk's end moves back to them.
+ */
+void ksm_walk_was_split(struct ksm_walk *walk, unsigned int index)
+{
+	unsigned int owner = index;
+
+	while (!walk->item[owner].owns_ref)
+		owner--;
+	walk->item[owner].owns_ref = false;
+	walk->item[index].owns_ref = true;
+
+	for (owner = index + 1; owner < walk->nr; owner++)
+		if (walk->item[owner].owns_ref)
+			put_page(walk->item[owner].page);
+	walk->nr = index + 1;
+	walk->next = walk->start +
+		((walk->item[index].slot + 1UL) << PAGE_SHIFT);
+	walk->mm_done = false;
+}
+
+static int get_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
+			 struct mm_walk *mm_walk)
+{
+	struct page **found = mm_walk->private;
+	struct vm_area_struct *vma = mm_walk->vma;
+	struct page *page = NULL;
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	ptl = pmd_trans_huge_lock(pmd, vma);
+	if (ptl) {
+		if (pmd_present(*pmd))
+			page = vm_normal_page_pmd(vma, addr & PMD_MASK, *pmd);
+		if (page)
+			page += (addr & ~PMD_MASK) >> PAGE_SHIFT;
+		if (page_is_scannable(page))
+			get_page(*found = page);
+		spin_unlock(ptl);
+		return 0;
+	}
+	if (pmd_trans_unstable(pmd))
+		return 0;
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (pte_present(*ptep))
+		page = vm_normal_page(vma, addr, *ptep);
+	if (page_is_scannable(page))
+		get_page(*found = page);
+	pte_unmap_unlock(ptep, ptl);
+	return 0;
+}
+
+static const struct mm_walk_ops get_ops = {
+	.pmd_entry = get_pmd_entry,
+};
+
+/**
+ * ksm_walk_get_page - the anonymous page at an address, if there is one
+ * @vma: a VMA
+ * @addr: page-aligned address in @vma
+ *
+ * Context: mmap_lock held for reading.
+ * Return: the page with a reference held, or NULL.
+ */
+struct page *ksm_walk_get_page(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct page *page = NULL;
+
+	mmap_assert_locked(vma->vm_mm);
+	walk_page_range_vma(vma, addr, addr + PAGE_SIZE, &get_ops, &page);
+	return page;
+}
+
+struct kpage_search {
+	unsigned long addr;
+};
+
+static int kpage_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
+			   struct mm_walk *mm_walk)
+{
+	struct kpage_search *search = mm_walk->private;
+	struct vm_area_struct *vma = mm_walk->vma;
+	pte_t *first, *ptep;
+	spinlock_t *ptl;
+	int found = 0;
+
+	cond_resched();
+	/* A huge page is no KSM page. */
+	if (pmd_trans_unstable(pmd))
+		return 0;
+	first = ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (; addr < end && !found; addr += PAGE_SIZE, ptep++) {
+		struct page *page = NULL;
+		swp_entry_t entry;
+
+		if (pte_present(*ptep)) {
+			page = vm_normal_page(vma, addr, *ptep);
+		} else if (!pte_none(*ptep)) {
+			entry = pte_to_swp_entry(*ptep);
+			if (is_migration_entry(entry))
+				page = pfn_swap_entry_to_page(entry);
+		}
+		if (page && PageKsm(page)) {
+			search->addr = addr;
+			found = 1;
+		}
+	}
+	pte_unmap_unlock(first, ptl);
+	return found;
+}
+
+static const struct mm_walk_ops kpage_ops = {
+	.pmd_entry = kpage_pmd_entry,
+};
+
+/**
+ * ksm_walk_find_kpage - find the first KSM page in a range
+ * @vma: a VMA
+ * @start: first address, page aligned, in @vma
+ * @end: where to stop, at most @vma's end
+ * @addr: set to the address of the page if there is one
+ *
+ * A KSM page under migration counts, too.
+ *
+ * Context: mmap_lock held. May reschedule.
+ * Return: 1 if @addr was set, 0 if there is none.
+ */
+int ksm_walk_find_kpage(struct vm_area_struct *vma, unsigned long start,
+			unsigned long end, unsigned long *addr)
+{
+	struct kpage_search search;
+	int found;
+
+	mmap_assert_locked(vma->vm_mm);
+	found = walk_page_range_vma(vma, start, end, &kpage_ops, &search);
+	if (found)
+		*addr = search.addr;
+	return found;
+}
