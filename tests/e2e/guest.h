@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One guest: its QEMU, its monitor and the agent inside. */
+#ifndef SHARING_GUEST_H
+#define SHARING_GUEST_H
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "channel.h"
+#include "options.h"
+#include "../guest/pattern.h"
+
+typedef struct Guest {
+    char name[16];
+    uint32_t number;            /* from 1; seeds the guest's own contents */
+    int ram_mib;
+    bool running;               /* meant to be running */
+    pid_t pid;                  /* of its QEMU, 0 when it has ended */
+    int exit_status;            /* as waitpid() has it, once pid is 0 again */
+    Channel *qmp, *agent;
+    uint64_t ram_host;          /* where its RAM starts in QEMU's memory */
+    uint32_t pages[REGION_COUNT];   /* of the agent's regions, once filled */
+
+    char *reply;                /* of the agent's last request, NULL if due */
+    GError *error;              /* why there will be no reply */
+
+    /* Figures of the live table; sampled by host_sample_guest() */
+    uint64_t mergeable_bytes;
+    uint64_t merged_pages;
+    bool cow_known;
+    uint64_t cow_breaks;
+
+    bool verified;              /* no check of its memory has failed */
+} Guest;
+
+/**
+ * guest_start:
+ * @number: from 1
+ *
+ * Starts QEMU; its console goes to RESULTS/NAME.console, what QEMU says to
+ * RESULTS/NAME.qemu.  The process dies with the driver.
+ *
+ * Returns: true if QEMU runs and its monitor answers.
+ */
+bool guest_start(Guest *g, uint32_t number, const Options *opts,
+                 GError **errp);
+
+/* Whether QEMU still runs; collects its exit status when it has ended. */
+bool guest_alive(Guest *g);
+
+/* Kill QEMU without warning (SIGKILL) and wait until it is gone. */
+void guest_kill(Guest *g);
+
+/* Wait up to @seconds for QEMU to end by itself. */
+bool guest_wait_exit(Guest *g, int seconds);
+
+void guest_clear(Guest *g);
+
+/* Send a request to the agent; the reply comes by guest_poll_reply(). */
+void guest_ask(Guest *g, const char *request);
+
+/* Take the reply or the failure if it is there; does not wait. */
+bool guest_poll_reply(Guest *g);
+
+/* Wait up to @timeout_s for the reply; a refusal is an error too. */
+bool guest_wait_reply(Guest *g, int timeout_s, GError **errp);
+
+/*
+ * Lines of the guest's console in which its kernel complains, to be freed;
+ * NULL if there are none.
+ */
+char *guest_complaints(const Guest *g, const Options *opts);
+
+#endif

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * sharing-run: several KVM guests share memory, and everything about it is
+ * checked.  Runs as root in the bench host; see --help.
+ *
+ * Exit status: 0 all checks passed, 1 a check failed or the run broke off,
+ * 2 the command line or the host is not fit for it (nothing was changed).
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "report.h"
+#include "run.h"
+
+static void on_signal(int number)
+{
+    run_interrupted = number;
+}
+
+static bool prepare(Run *run)
+{
+    GError *err = NULL;
+
+    if (host_set_knobs(&run->host, &run->opts, &err) &&
+        host_set_run(&run->host, KSM_HOST_RUN_UNMERGING, &err)) {
+        /* Merging starts when all guests are filled: its cost is its own. */
+        host_set_run(&run->host, KSM_HOST_RUN_STOPPED, &err);
+    }
+    return check_error(&run->checks, err, "the engine takes its knobs");
+}
+
+/* All steps in order.  Returns true if the run came to its end. */
+static bool run_steps(Run *run)
+{
+    return prepare(run) && step_boot(run) && step_fill(run) &&
+           step_verify(run, "before merging") && step_merge(run) &&
+           step_evidence(run, "once settled") &&
+           step_verify(run, "after merging") && step_rewrite(run) &&
+           step_kill(run) && step_unmerge(run) && step_poweroff(run);
+}
+
+static bool open_csv(Run *run, GError **errp)
+{
+    g_autofree char *path =
+        g_build_filename(run->opts.results, "run.csv", NULL);
+
+    run->csv = fopen(path, "we");
+    if (!run->csv) {
+        g_set_error(errp, SHARING_ERROR, SHARING_ERROR_HOST, "%s: %s", path,
+                    g_strerror(errno));
+        return false;
+    }
+    fputs("seconds,pages_shared,pages_sharing,saved_bytes,anon_bytes,"
+          "ksmd_seconds,full_scans\n", run->csv);
+    return true;
+}
+
+static void conclude(Run *run, bool complete)
+{
+    const Settled *s = &run->settled;
+    g_autofree char *verdict = NULL;
+    GError *err = NULL;
+
+    if (complete && !run->checks.failed) {
+        verdict = g_strdup("pass");
+    } else {
+        verdict = g_strdup_printf("fail: %s", run->checks.first_failure
+                                  ? run->checks.first_failure
+                                  : "the run broke off");
+    }
+    report_write(run, verdict, complete, &err);
+    check_error(&run->checks, err, "run.json is written");
+    checks_plan(&run->checks);
+    progress(&run->checks, "%s: %.1f MiB saved on %d guests of %d MiB "
+             "(pages_shared %" PRIu64 ", pages_sharing %" PRIu64 ") with "
+             "%.2f s of ksmd CPU; %.0f s in total",
+             run->host.stats.engine_name, s->saved_bytes / 1048576.0,
+             run->started, run->opts.ram_mib,
+             s->stats.counter[KSM_HOST_PAGES_SHARED].u,
+             s->stats.counter[KSM_HOST_PAGES_SHARING].u, s->ksmd_seconds,
+             run_seconds(run));
+    progress(&run->checks, "verdict: %s (%u checks passed, %u failed, "
+             "%u skipped)", verdict, run->checks.passed, run->checks.failed,
+             run->checks.skipped);
+}
+
+int main(int argc, char **argv)
+{
+    static Run run;
+    GError *err = NULL;
+    bool complete;
+
+    run.start_us = g_get_monotonic_time();
+    if (!options_parse(&run.opts, argc, argv, &err) ||
+        !host_open(&run.host, &run.opts, &err) || !open_csv(&run, &err)) {
+        fprintf(stderr, "sharing-run: %s\n", err->message);
+        return 2;
+    }
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
+    run.checks.tap = run.opts.tap;
+    run.table.tty = run.opts.tty;
+    run.table.prefix = run.opts.tap ? "# " : "";
+
+    complete = run_steps(&run);
+    for (int n = 0; n < run.started; n++) {
+        guest_clear(&run.guests[n]);
+    }
+    conclude(&run, complete);
+    host_close(&run.host);
+    fclose(run.csv);
+    g_free(run.qemu_version);
+    options_clear(&run.opts);
+    complete = complete && !run.checks.failed;
+    checks_clear(&run.checks);
+    return complete ? 0 : 1;
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Steps that start guests, fill their memory and check it. */
+#include <string.h>
+
+#include "guest-ram.h"
+#include "qmp.h"
+#include "run.h"
+
+/* Of the guest's RAM, in percent, what the agent takes at most... */
+#define FILL_OF_RAM 55
+/* ...and of what its kernel says is available */
+#define FILL_OF_AVAILABLE 70
+/* How much of its program files each verify re-reads, of RAM in percent */
+#define FILES_OF_RAM 8
+/* Pages of every region compared from the host, when not testing */
+#define HOST_COMPARE_PAGES 512
+
+/* What the agent's memory is made of, in percent */
+static const int fill_percent[REGION_COUNT] = {
+    [REGION_EQUAL] = 55, [REGION_UNIQUE] = 20, [REGION_ZERO] = 17,
+    [REGION_CHURN] = 8,
+};
+
+static char *read_qemu_version(Channel *qmp, GError **errp)
+{
+    g_autoptr(JsonNode) reply =
+        qmp_execute(qmp, "query-version", NULL, errp);
+    JsonObject *version, *qemu;
+
+    if (!reply) {
+        return NULL;
+    }
+    version = json_node_get_object(reply);
+    qemu = json_object_get_object_member(version, "qemu");
+    return g_strdup_printf(
+        "%d.%d.%d%s", (int)json_object_get_int_member(qemu, "major"),
+        (int)json_object_get_int_member(qemu, "minor"),
+        (int)json_object_get_int_member(qemu, "micro"),
+        json_object_get_string_member(version, "package"));
+}
+
+static bool start_all(Run *run, GError **errp)
+{
+    for (int n = 0; n < run->opts.guests; n++) {
+        run->started = n + 1;
+        if (!guest_start(&run->guests[n], n + 1, &run->opts, errp)) {
+            return false;
+        }
+        progress(&run->checks, "%s starts: %d MiB, process %d",
+                 run->guests[n].name, run->opts.ram_mib,
+                 run->guests[n].pid);
+    }
+    run->qemu_version = read_qemu_version(run->guests[0].qmp, errp);
+    return run->qemu_version != NULL;
+}
+
+static char *ask_hello(const Guest *g G_GNUC_UNUSED)
+{
+    return g_strdup("hello");
+}
+
+/* All programs of the image run; waits for those that are still starting. */
+static bool check_services(Run *run, const char *when)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      run->opts.step_timeout * G_USEC_PER_SEC;
+    g_autofree char *name =
+        g_strdup_printf("daemons run in every guest %s", when);
+    g_autofree char *missing = NULL;
+    GError *err = NULL;
+
+    do {
+        g_clear_pointer(&missing, g_free);
+        if (!run_tell(run, "services", &err)) {
+            return check_error(&run->checks, err, name);
+        }
+        for (int n = 0; n < run->started && !missing; n++) {
+            Guest *g = &run->guests[n];
+
+            missing = g->running ? words_text(g->reply, "missing") : NULL;
+            if (missing && !*missing) {
+                g_clear_pointer(&missing, g_free);
+            }
+        }
+        g_usleep(missing ? G_USEC_PER_SEC / 2 : 0);
+    } while (missing && g_get_monotonic_time() < deadline);
+    return check(&run->checks, !missing, name, "%s is missing", missing);
+}
+
+bool step_boot(Run *run)
+{
+    GError *err = NULL;
+
+    progress(&run->checks, "Booting %d guests of %d MiB", run->opts.guests,
+             run->opts.ram_mib);
+    if (start_all(run, &err)) {
+        run_ask(run, ask_hello, "is up", run->opts.boot_timeout, &err);
+    }
+    if (!err) {
+        for (int n = 0; n < run->started && !err; n++) {
+            host_sample_mergeable(&run->host, &run->guests[n], &err);
+        }
+    }
+    return check_error(&run->checks, err, "guests boot") &&
+           check_services(run, "after boot");
+}
+
+/* Plan the agent's regions from the "hello" reply. */
+static bool plan_fill(Guest *g, GError **errp)
+{
+    uint64_t available_kib, pages;
+
+    if (!words_u64(g->reply, "available_kib", 10, &available_kib)) {
+        g_set_error(errp, SHARING_ERROR, SHARING_ERROR_FORMAT,
+                    "%s: hello was answered by \"%s\"", g->name, g->reply);
+        return false;
+    }
+    pages = MIN((uint64_t)g->ram_mib * 256 * FILL_OF_RAM,
+                available_kib / 4 * FILL_OF_AVAILABLE) / 100;
+    for (int n = 0; n < REGION_COUNT; n++) {
+        g->pages[n] = pages * fill_percent[n] / 100;
+    }
+    return true;
+}
+
+static char *ask_fill(const Guest *g)
+{
+    return g_strdup_printf("fill guest=%u equal=%u unique=%u zero=%u "
+                           "churn=%u", g->number, g->pages[REGION_EQUAL],
+                           g->pages[REGION_UNIQUE], g->pages[REGION_ZERO],
+                           g->pages[REGION_CHURN]);
+}
+
+bool step_fill(Run *run)
+{
+    GError *err = NULL;
+
+    progress(&run->checks, "Filling the guests' memory");
+    if (run_tell(run, "hello", &err)) {
+        for (int n = 0; n < run->started && !err; n++) {
+            plan_fill(&run->guests[n], &err);
+        }
+    }
+    if (!err) {
+        run_ask(run, ask_fill, "has filled its memory",
+                run->opts.step_timeout, &err);
+    }
+    return check_error(&run->checks, err, "agents fill memory");
+}
+
+static char *ask_verify(const Guest *g)
+{
+    return g_strdup_printf("verify files_kib=%d",
+                           g->ram_mib * 1024 / 100 * FILES_OF_RAM);
+}
+
+/* What the agent's verify answered: wrong pages, wrong files, the sum. */
+static bool judge_verify(const Guest *g, bool untouched, char **why)
+{
+    uint64_t bad = 0, bad_files = 0, files = 0, sum = 0, pages = 0, want = 0;
+
+    if (!words_u64(g->reply, "bad", 10, &bad) ||
+        !words_u64(g->reply, "pages", 10, &pages) ||
+        !words_u64(g->reply, "sum_equal", 16, &sum) ||
+        !words_u64(g->reply, "bad_files", 10, &bad_files) ||
+        !words_u64(g->reply, "files", 10, &files)) {
+        *why = g_strdup_printf("verify was answered by \"%s\"", g->reply);
+        return false;
+    }
+    for (int n = 0; n < REGION_COUNT; n++) {
+        want += g->pages[n];
+    }
+    if (bad || bad_files || !files || pages != want) {
+        *why = g_strdup_printf("%" PRIu64 " pages were to be checked: \"%s\"",
+                               want, g->reply);
+        return false;
+    }
+    want = untouched ? pattern_region_sum(REGION_EQUAL, g->number,
+                                          g->pages[REGION_EQUAL]) : sum;
+    *why = g_strdup_printf("checksum %016" PRIx64 ", not %016" PRIx64, sum,
+                           want);
+    return sum == want;
+}
+
+static void check_guest_side(Run *run, Guest *g, const char *when)
+{
+    g_autofree char *name =
+        g_strdup_printf("%s: memory and files right %s", g->name, when);
+    g_autofree char *why = NULL;
+    bool untouched = !run->rewritten;
+
+    if (!check(&run->checks, judge_verify(g, untouched, &why), name, "%s",
+               why)) {
+        g->verified = false;
+    }
+}
+
+static void check_host_side(Run *run, Guest *g, const char *when)
+{
+    g_autofree char *name =
+        g_strdup_printf("%s: memory seen from the host right %s", g->name,
+                        when);
+    uint32_t max = run->opts.tap ? UINT32_MAX : HOST_COMPARE_PAGES;
+    unsigned int bad = 0, compared = 0;
+    g_autofree char *first = NULL;
+    GError *err = NULL;
+
+    for (int n = 0; n < REGION_COUNT && !err && !bad; n++) {
+        g_autoptr(GArray) pages =
+            guest_ram_locate(g, n, max, run->opts.step_timeout, &err);
+
+        if (pages) {
+            g_clear_pointer(&first, g_free);
+            guest_ram_compare(g, pages, &bad, &first, &err);
+            compared += pages->len;
+        }
+    }
+    if (!check(&run->checks, !err && !bad && compared, name,
+               "%s%u of %u pages wrong, first %s", err ? err->message : "",
+               bad, compared, first ? first : "none")) {
+        g->verified = false;
+    }
+    g_clear_error(&err);
+}
+
+bool step_verify(Run *run, const char *when)
+{
+    GError *err = NULL;
+
+    if (!run_tell(run, "churn rate=0", &err) ||
+        !run_ask(run, ask_verify, NULL, run->opts.step_timeout, &err)) {
+        for (int n = 0; n < run->started; n++) {
+            run->guests[n].verified = false;
+        }
+        return check_error(&run->checks, err, "agents verify memory");
+    }
+    table_leave(&run->table);
+    for (int n = 0; n < run->started; n++) {
+        if (run->guests[n].running) {
+            check_guest_side(run, &run->guests[n], when);
+            check_host_side(run, &run->guests[n], when);
+        }
+    }
+    return true;
+}
+
+bool step_poweroff(Run *run)
+{
+    bool ok = check_services(run, "at the end");
+    GError *err = NULL;
+
+    run_tell(run, "poweroff", &err);
+    ok = check_error(&run->checks, err, "agents accept the power off") && ok;
+    for (int n = 0; n < run->started; n++) {
+        Guest *g = &run->guests[n];
+        g_autofree char *name = g_strdup_printf("%s powers off", g->name);
+        g_autofree char *log_name =
+            g_strdup_printf("%s: nothing wrong in its kernel's log", g->name);
+        g_autofree char *log = guest_complaints(g, &run->opts);
+
+        if (g->running) {
+            bool ended = guest_wait_exit(g, run->opts.step_timeout);
+
+            ok = check(&run->checks, ended && !g->exit_status, name,
+                       "%s, wait status 0x%x",
+                       ended ? "ended badly" : "still running",
+                       g->exit_status) && ok;
+        }
+        ok = check(&run->checks, !log, log_name, "%s", log) && ok;
+    }
+    return ok;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The live table. */
+#ifndef SHARING_TABLE_H
+#define SHARING_TABLE_H
+
+#include "guest.h"
+#include "host.h"
+
+typedef struct Table {
+    bool shown;             /* draw at all */
+    bool tty;               /* redraw in place */
+    const char *prefix;     /* of every line */
+    int lines;              /* drawn last, to go back over */
+    double last;            /* when it was drawn, in seconds of the run */
+} Table;
+
+/**
+ * table_text:
+ *
+ * Returns: the table as text of whole lines, 78 columns at most, to be freed.
+ */
+char *table_text(const Host *host, const Guest *guests, int count,
+                 double ksmd_seconds, double seconds);
+
+/* Draw if it is time to: every second on a terminal, else every five. */
+void table_draw(Table *t, const Host *host, const Guest *guests, int count,
+                double ksmd_seconds, double seconds);
+
+/* Other output follows: leave the last drawing where it is. */
+void table_leave(Table *t);
+
+#endif
