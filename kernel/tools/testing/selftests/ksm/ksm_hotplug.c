@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory below merged pages goes: a whole memory block that is taken
+ * offline and online again, a single frame that is retired.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "ksm_util.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+
+#define MEMORY_SYS "/sys/devices/system/memory/"
+
+static unsigned long block_bytes(void)
+{
+	unsigned long bytes = 0;
+	FILE *f = fopen(MEMORY_SYS "block_size_bytes", "re");
+
+	if (!f)
+		skip("the kernel cannot plug memory");
+	if (fscanf(f, "%lx", &bytes) != 1 || !bytes)
+		fail(MEMORY_SYS "block_size_bytes is unreadable");
+	fclose(f);
+	return bytes;
+}
+
+static unsigned long block_of(const char *p)
+{
+	return page_pfn(p) * page_size / block_bytes();
+}
+
+static int set_state(unsigned long block, const char *state)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), MEMORY_SYS "memory%lu/state", block);
+	return file_write(path, state);
+}
+
+/* The test pages: one in every @stride pages of a large area, no others. */
+static char *spread;
+static size_t stride;
+
+#define TEST_PAGES 2000
+
+static char *test_page(size_t i)
+{
+	return page_at(spread, i * stride);
+}
+
+/*
+ * Kernel memory in a block forbids taking it offline, so spread the pages
+ * over as many blocks as a quarter of the free memory reaches.
+ */
+static void spread_pages(void)
+{
+	long kb = file_field("/proc/meminfo", "MemFree");
+	size_t i;
+
+	must(kb > 0, "MemFree in /proc/meminfo is %ld", kb);
+	stride = kb / 4 * 1024 / page_size / TEST_PAGES;
+	must(stride > 1, "%ld kB of free memory are too few", kb);
+	spread = area_new(stride * TEST_PAGES);
+	for (i = 0; i < stride * TEST_PAGES; i++)
+		byte_write(page_at(spread, i), 1);
+	for (i = 0; i < TEST_PAGES; i++) {
+		area_advise(page_at(test_page(i), 1), stride - 1,
+			    MADV_DONTNEED);
+		page_fill(test_page(i), i / 4);
+	}
+	area_advise(spread, stride * TEST_PAGES, MADV_MERGEABLE);
+}
+
+/* Returns a block that had test pages in it and is offline now. */
+static unsigned long offline_one(void)
+{
+	unsigned long tried[32], block;
+	size_t i, n = 0, t;
+	int err = 0;
+
+	for (i = 0; i < TEST_PAGES && n < ARRAY_SIZE(tried); i++) {
+		block = block_of(test_page(i));
+		for (t = 0; t < n && tried[t] != block; t++)
+			;
+		if (t < n)
+			continue;
+		err = set_state(block, "offline");
+		if (!err)
+			return block;
+		tried[n++] = block;
+	}
+	skip("none of %zu memory blocks with test pages can go offline (%s); movablecore= helps",
+	     n, strerror(-err));
+}
+
+static void check_contents(const char *when)
+{
+	size_t i;
+
+	for (i = 0; i < TEST_PAGES; i++)
+		page_check(test_page(i), i / 4, when);
+}
+
+static void test_block_goes_offline(void)
+{
+	unsigned long block;
+	size_t i;
+	int err;
+
+	block_bytes();
+	spread_pages();
+	ksm_settle();
+	ksm_expect("500 x 4 copies", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
+	block = offline_one();
+	check_contents("block offline");
+	for (i = 0; i < TEST_PAGES; i++)
+		must(block_of(test_page(i)) != block,
+		     "page %zu still lies in the offline block %lu", i, block);
+	ksm_settle();
+	ksm_expect("block offline", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
+	must_eq("run, block offline", ksm_read("run"), 1);
+	err = set_state(block, "online");
+	must(!err, "block %lu does not come online again: %s", block,
+	     strerror(-err));
+	ksm_settle();
+	check_contents("block online");
+	ksm_expect("block online", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
+	for (i = 0; i < TEST_PAGES; i++)
+		page_fill(test_page(i), 100000 + i);
+	ksm_settle();
+	ksm_expect("written", 0, 0, TEST_PAGES, 0);
+	for (i = 0; i < TEST_PAGES; i++)
+		page_check(test_page(i), 100000 + i, "written");
+}
+
+/* The frame of a merged page is retired; its sharers must not notice. */
+static void test_frame_soft_offline(void)
+{
+	char *p = area_same(20, 1);
+	uint64_t pfn;
+
+	ksm_settle();
+	ksm_expect("20 copies", 1, 19, 0, 0);
+	pfn = page_pfn(p);
+	if (madvise(p, page_size, MADV_SOFT_OFFLINE)) {
+		if (errno == EINVAL || errno == EPERM)
+			skip("no MADV_SOFT_OFFLINE here: %m");
+		ksm_note("MADV_SOFT_OFFLINE of a merged page: %m");
+	}
+	area_check_same(p, 20, 1, "frame retired, or not");
+	ksm_settle();
+	ksm_expect("later", 1, 19, 0, 0);
+	ksm_note("the merged page %s", page_pfn(p) == pfn ?
+		 "stays in its frame" : "has moved to another frame");
+	area_fill_each(p, 10, 50);
+	area_check_same(page_at(p, 10), 10, 1, "not written");
+	area_check_each(p, 10, 50, "written");
+}
+
+static const struct ksm_case cases[] = {
+	{ "block_goes_offline", test_block_goes_offline, KSM_EXCLUSIVE },
+	{ "frame_soft_offline", test_frame_soft_offline, KSM_EXCLUSIVE },
+	{ }
+};
+
+const struct ksm_topic topic_hotplug = { "hotplug", cases };

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Nodes: merge_across_nodes, and merged pages that move from node to node or
+ * within one (move_pages, migrate_pages, compaction).
+ */
+#define _GNU_SOURCE
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "ksm_util.h"
+
+static int numa_nodes(void)
+{
+	char path[64];
+	int n = 0;
+
+	do {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d",
+			 n);
+	} while (!access(path, F_OK) && ++n < 64);
+	return n ? n : 1;
+}
+
+static void need_two_nodes(void)
+{
+	int n = numa_nodes();
+
+	if (n < 2)
+		skip("%d NUMA node, 2 are needed (numa=fake=2)", n);
+}
+
+/* Equal pages, every one of them on @node. */
+static char *area_on(int node, size_t pages, uint64_t seed)
+{
+	unsigned long mask = 1ul << node;
+	char *p = area_new(pages);
+
+	must_call(syscall(SYS_mbind, p, pages * page_size, MPOL_BIND, &mask,
+			  sizeof(mask) * 8, 0));
+	area_fill_same(p, pages, seed);
+	area_advise(p, pages, MADV_MERGEABLE);
+	return p;
+}
+
+static int node_of(char *p)
+{
+	void *page = p;
+	int status = -1;
+
+	must_call(syscall(SYS_move_pages, 0, 1, &page, NULL, &status, 0));
+	must(status >= 0, "node of a present page: errno %d", -status);
+	return status;
+}
+
+/* Move one page, whoever maps it, to @node; returns 0 or the page's -errno. */
+static int move_to(char *p, int node)
+{
+	void *page = p;
+	int status = -1;
+
+	must_call(syscall(SYS_move_pages, 0, 1, &page, &node, &status,
+			  MPOL_MF_MOVE_ALL));
+	return status < 0 ? status : 0;
+}
+
+static void test_across_nodes(void)
+{
+	char *p, *q;
+
+	need_two_nodes();
+	p = area_on(0, 20, 1);
+	q = area_on(1, 20, 1);
+	must(node_of(p) == 0 && node_of(q) == 1, "pages are on nodes %d and %d",
+	     node_of(p), node_of(q));
+	ksm_settle();
+	ksm_expect("merge_across_nodes=1", 1, 39, 0, 0);
+	area_check_same(p, 20, 1, "node 0");
+	area_check_same(q, 20, 1, "node 1");
+}
+
+static void test_within_nodes(void)
+{
+	char *p, *q;
+
+	need_two_nodes();
+	ksm_set("merge_across_nodes", 0);
+	p = area_on(0, 20, 1);
+	q = area_on(1, 20, 1);
+	ksm_settle();
+	ksm_expect("merge_across_nodes=0", 2, 38, 0, 0);
+	must(node_of(p) == 0 && node_of(q) == 1, "pages are on nodes %d and %d",
+	     node_of(p), node_of(q));
+	area_check_same(p, 20, 1, "node 0");
+	area_check_same(q, 20, 1, "node 1");
+	/* While something is merged the knob must not turn. */
+	must_eq("errno of merge_across_nodes=1 while pages are merged",
+		-ksm_write("merge_across_nodes", "1"), EBUSY);
+	must_eq("merge_across_nodes", ksm_read("merge_across_nodes"), 0);
+	ksm_set("run", 2);
+	ksm_set("merge_across_nodes", 1);
+	ksm_settle();
+	ksm_expect("merge_across_nodes=1", 1, 39, 0, 0);
+	area_check_same(p, 20, 1, "node 0, later");
+	area_check_same(q, 20, 1, "node 1, later");
+}
+
+/* A unique content per node does not merge across. */
+static void test_within_one_each(void)
+{
+	char *p, *q;
+
+	need_two_nodes();
+	ksm_set("merge_across_nodes", 0);
+	p = area_on(0, 1, 1);
+	q = area_on(1, 1, 1);
+	ksm_settle();
+	ksm_expect("one of each, merge_across_nodes=0", 0, 0, 2, 0);
+	page_check(p, 1, "node 0");
+	page_check(q, 1, "node 1");
+}
+
+static void test_moved(void)
+{
+	char *p, *q;
+	uint64_t pfn;
+	int n, err = 0;
+
+	need_two_nodes();
+	p = area_on(0, 20, 1);
+	ksm_settle();
+	ksm_expect("20 copies", 1, 19, 0, 0);
+	for (n = 0; n < 6; n++) {
+		int to = 1 - node_of(p);
+
+		pfn = page_pfn(p);
+		err = move_to(p, to);
+		must(!err, "moving a merged page to node %d: errno %d", to,
+		     -err);
+		must_eq("node of the merged page", node_of(page_at(p, 7)), to);
+		must(page_pfn(p) != pfn, "the merged page did not move");
+		must_eq("merged pages", area_count_ksm(p, 20), 20);
+		must_eq("different frames", area_count_frames(p, 20), 1);
+		area_check_same(p, 20, 1, "moved");
+	}
+	/* The moved page is still found: equal ones merge with it. */
+	q = area_on(0, 20, 1);
+	ksm_settle();
+	ksm_expect("20 more", 1, 39, 0, 0);
+	must_eq("frame of the new sharers", page_pfn(q), page_pfn(p));
+	area_fill_each(p, 20, 60);
+	area_check_same(q, 20, 1, "others");
+	ksm_settle();
+	ksm_expect("20 written", 1, 19, 20, 0);
+	area_check_each(p, 20, 60, "written");
+}
+
+struct mover {
+	struct gate *ready, *end;
+};
+
+static void other_sharer(void *arg)
+{
+	struct mover *m = arg;
+	char *p = area_same(20, 1);
+
+	gate_open(m->ready, 1);
+	gate_wait(m->end, 1);
+	area_check_same(p, 20, 1, "in the other process");
+}
+
+/* Moving while ksmd runs and others share. */
+static void test_moved_under_scan(void)
+{
+	struct mover m = { gate_new(), gate_new() };
+	pid_t pid;
+	int n, done = 0;
+	char *p;
+
+	need_two_nodes();
+	pid = child(other_sharer, &m);
+	gate_wait(m.ready, 1);
+	p = area_same(20, 1);
+	ksm_set("sleep_millisecs", 0);
+	ksm_settle();
+	for (n = 0; n < 100; n++) {
+		char *page = page_at(p, n % 20);
+
+		done += !move_to(page, n / 20 % 2);
+		page_check(page, 1, "moved under scan");
+		if (n % 10 == 0) {
+			page_fill(page, 90 + n);
+			page_check(page, 90 + n, "written under scan");
+			page_fill(page, 1);
+		}
+	}
+	must(done, "none of 100 moves succeeded");
+	area_check_same(p, 20, 1, "at the end");
+	gate_open(m.end, 1);
+	join(pid);
+	ksm_forget();
+	ksm_expect("at the end", 1, 19, 0, 0);
+}
+
+/* With merge_across_nodes=0 a moved page belongs to its new node. */
+static void test_moved_within(void)
+{
+	char *p, *q;
+	int err;
+
+	need_two_nodes();
+	ksm_set("merge_across_nodes", 0);
+	p = area_on(0, 20, 1);
+	q = area_on(1, 20, 1);
+	ksm_settle();
+	ksm_expect("20 on each node", 2, 38, 0, 0);
+	err = move_to(p, 1);
+	must(!err, "moving a merged page: errno %d", -err);
+	must_eq("node of the moved page", node_of(p), 1);
+	ksm_settle();
+	ksm_settle();
+	must_eq("shared + sharing after the move",
+		ksm_read("pages_shared") + ksm_read("pages_sharing"), 40);
+	area_check_same(p, 20, 1, "moved");
+	area_check_same(q, 20, 1, "not moved");
+	area_fill_each(q, 20, 70);
+	ksm_settle();
+	ksm_expect("the others written", 1, 19, 20, 0);
+	area_check_same(p, 20, 1, "moved, later");
+	area_check_each(q, 20, 70, "written");
+}
+
+static void test_process_moved(void)
+{
+	unsigned long from = 1, to = 2;
+	char *p;
+	long left;
+
+	need_two_nodes();
+	p = area_on(0, 20, 1);
+	ksm_settle();
+	ksm_expect("20 copies", 1, 19, 0, 0);
+	left = syscall(SYS_migrate_pages, 0, sizeof(from) * 8, &from, &to);
+	must(left >= 0, "migrate_pages: %m");
+	area_check_same(p, 20, 1, "process moved");
+	page_fill(p, 6);
+	area_check_same(page_at(p, 1), 19, 1, "others");
+	page_check(p, 6, "written");
+}
+
+static void test_compaction(void)
+{
+	const char *knob = "/proc/sys/vm/compact_memory";
+	char *p = area_new(2000);
+	int n;
+
+	if (access(knob, W_OK))
+		skip("the kernel has no compaction");
+	for (n = 0; n < 2000; n++)
+		page_fill(page_at(p, n), n / 10);
+	area_advise(p, 2000, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("200 x 10 copies", 200, 1800, 0, 0);
+	for (n = 0; n < 5; n++) {
+		int i, err = file_write(knob, "1");
+
+		must(!err, "compacting: %s", strerror(-err));
+		for (i = 0; i < 2000; i++)
+			page_check(page_at(p, i), i / 10, "compacted");
+		area_free(page_at(p, 0) + n * 400 * page_size, 200);
+		must(mmap(p + n * 400 * page_size, 200 * page_size,
+			  PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+		     MAP_FAILED, "mmap: %m");
+		for (i = 0; i < 200; i++)
+			page_fill(page_at(p, n * 400 + i), (n * 400 + i) / 10);
+		area_advise(page_at(p, n * 400), 200, MADV_MERGEABLE);
+		ksm_wait_scans(1);
+	}
+	ksm_settle();
+	ksm_expect("after compaction", 200, 1800, 0, 0);
+}
+
+static const struct ksm_case cases[] = {
+	{ "across_nodes", test_across_nodes },
+	{ "within_nodes", test_within_nodes },
+	{ "within_one_each", test_within_one_each },
+	{ "moved", test_moved },
+	{ "moved_under_scan", test_moved_under_scan },
+	{ "moved_within", test_moved_within },
+	{ "process_moved", test_process_moved },
+	{ "compaction", test_compaction, KSM_EXCLUSIVE },
+	{ }
+};
+
+const struct ksm_topic topic_numa = { "numa", cases };

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Merged pages that are swapped out and in again: contents for every sharer,
+ * merging again afterwards, and swapoff while they are out.
+ */
+#define _GNU_SOURCE
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "ksm_util.h"
+
+#define SWAP_BYTES	(64ul << 20)
+#define PAGES		200
+
+/* Ask until most of the area is out; reclaim may need several rounds. */
+static void push_out(char *p, size_t pages)
+{
+	size_t out = 0;
+	int n;
+
+	for (n = 0; n < 30 && out < pages; n++) {
+		memcg_reclaim(pages * page_size * 4);
+		out = area_count_swapped(p, pages);
+	}
+	must(out > pages / 2,
+	     "after 30 rounds of reclaim %zu of %zu pages are swapped out", out,
+	     pages);
+}
+
+struct pair {
+	struct gate *to_child, *to_parent;
+	char *p;
+};
+
+static void run_sharer(void *arg)
+{
+	struct pair *s = arg;
+	char *p = area_same(PAGES, 1);
+
+	gate_open(s->to_parent, 1);
+	gate_wait(s->to_child, 1);
+	area_check_same(p, PAGES, 1, "in the other process, swapped in");
+	area_fill_each(p, PAGES / 2, 5000);
+	gate_open(s->to_parent, 2);
+	gate_wait(s->to_child, 2);
+	area_check_each(p, PAGES / 2, 5000, "in the other process, written");
+	area_check_same(page_at(p, PAGES / 2), PAGES / 2, 1,
+			"in the other process, at the end");
+}
+
+static void test_out_and_in(void)
+{
+	struct pair s = { gate_new(), gate_new(), NULL };
+	pid_t pid;
+
+	memcg_enter();
+	swap_on(SWAP_BYTES);
+	pid = child(run_sharer, &s);
+	gate_wait(s.to_parent, 1);
+	s.p = area_same(PAGES, 1);
+	ksm_settle();
+	ksm_expect("2 x 200 copies", 2, 2 * PAGES - 2, 0, 0);
+	ksm_set("run", 0);
+	push_out(s.p, PAGES);
+	gate_open(s.to_child, 1);
+	gate_wait(s.to_parent, 2);
+	area_check_same(s.p, PAGES, 1, "swapped in");
+	ksm_settle();
+	ksm_expect("swapped in and merged again", -1, -1, PAGES / 2, -1);
+	must_eq("shared + sharing",
+		ksm_read("pages_shared") + ksm_read("pages_sharing"),
+		PAGES + PAGES / 2);
+	gate_open(s.to_child, 2);
+	join(pid);
+	area_check_same(s.p, PAGES, 1, "at the end");
+}
+
+/* Out while ksmd runs; in by writing. */
+static void test_under_scan(void)
+{
+	char *p;
+	int n;
+
+	memcg_enter();
+	swap_on(SWAP_BYTES);
+	p = area_same(PAGES, 1);
+	ksm_set("run", 1);
+	for (n = 0; n < 6; n++) {
+		ksm_wait_scans(2);
+		memcg_reclaim(PAGES * page_size * 2);
+		area_fill_each(p, PAGES / 4, 1000 * n + 100);
+		area_check_each(p, PAGES / 4, 1000 * n + 100, "written");
+		area_check_same(page_at(p, PAGES / 4), PAGES - PAGES / 4, 1,
+				"swapped under scan");
+		area_fill_same(p, PAGES / 4, 1);
+	}
+	area_check_same(p, PAGES, 1, "at the end");
+	ksm_settle();
+	must_eq("shared + sharing",
+		ksm_read("pages_shared") + ksm_read("pages_sharing"), PAGES);
+}
+
+static void test_off_while_out(void)
+{
+	const char *dev;
+	char *p;
+
+	memcg_enter();
+	dev = swap_on(SWAP_BYTES);
+	p = area_same(PAGES, 1);
+	ksm_settle();
+	ksm_expect("200 copies", 1, PAGES - 1, 0, 0);
+	push_out(p, PAGES);
+	swap_off(dev);
+	must_eq("swapped pages after swapoff", area_count_swapped(p, PAGES), 0);
+	area_check_same(p, PAGES, 1, "after swapoff");
+	area_fill_each(p, 10, 4000);
+	ksm_settle();
+	area_check_each(p, 10, 4000, "written");
+	area_check_same(page_at(p, 10), PAGES - 10, 1, "merged again");
+}
+
+/* Giving back pages that are out, and run=2 while pages are out. */
+static void test_unmerge_while_out(void)
+{
+	char *p;
+
+	memcg_enter();
+	swap_on(SWAP_BYTES);
+	p = area_same(PAGES, 1);
+	ksm_settle();
+	ksm_expect("200 copies", 1, PAGES - 1, 0, 0);
+	push_out(p, PAGES);
+	area_advise(p, PAGES / 2, MADV_UNMERGEABLE);
+	ksm_set("run", 2);
+	ksm_expect("run=2", 0, 0, 0, 0);
+	area_check_same(p, PAGES, 1, "swapped in");
+	must_eq("merged pages", area_count_ksm(p, PAGES), 0);
+	area_fill_each(p, PAGES, 10);
+	area_check_each(p, PAGES, 10, "written");
+}
+
+static const struct ksm_case cases[] = {
+	{ "out_and_in", test_out_and_in, KSM_EXCLUSIVE },
+	{ "under_scan", test_under_scan, KSM_EXCLUSIVE },
+	{ "off_while_out", test_off_while_out, KSM_EXCLUSIVE },
+	{ "unmerge_while_out", test_unmerge_while_out, KSM_EXCLUSIVE },
+	{ }
+};
+
+const struct ksm_topic topic_swap = { "swap", cases };

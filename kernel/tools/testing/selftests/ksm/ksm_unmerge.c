@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Giving pages back: MADV_UNMERGEABLE on all or part, run=2, run=0.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "ksm_util.h"
+
+static void test_unmergeable(void)
+{
+	char *p = area_same(40, 1);
+
+	ksm_settle();
+	ksm_expect("40 copies", 1, 39, 0, 0);
+	area_advise(p, 40, MADV_UNMERGEABLE);
+	must_eq("merged pages", area_count_ksm(p, 40), 0);
+	must_eq("different frames", area_count_frames(p, 40), 40);
+	area_check_same(p, 40, 1, "given back");
+	ksm_forget();
+	ksm_expect("given back", 0, 0, 0, 0);
+	must_eq("/proc/self/ksm_merging_pages", proc_merging_pages(0), 0);
+	area_fill_each(p, 40, 10);
+	area_check_each(p, 40, 10, "written");
+}
+
+static void test_part(void)
+{
+	char *p = area_same(40, 1);
+
+	ksm_settle();
+	ksm_expect("40 copies", 1, 39, 0, 0);
+	area_advise(page_at(p, 10), 20, MADV_UNMERGEABLE);
+	must_eq("merged pages inside", area_count_ksm(page_at(p, 10), 20), 0);
+	must_eq("merged pages in all", area_count_ksm(p, 40), 20);
+	area_check_same(p, 40, 1, "part given back");
+	ksm_forget();
+	ksm_expect("part given back", 1, 19, 0, 0);
+	must_eq("merged pages inside, 2 passes later",
+		area_count_ksm(page_at(p, 10), 20), 0);
+	area_advise(page_at(p, 10), 20, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("advised again", 1, 39, 0, 0);
+	area_check_same(p, 40, 1, "advised again");
+}
+
+static void test_of_holes(void)
+{
+	char *p = area_new(64);
+	size_t i;
+
+	for (i = 0; i < 64; i += 3)
+		page_fill(page_at(p, i), 1);
+	area_advise(p, 64, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("22 copies between holes", 1, 21, 0, 0);
+	area_advise(p, 64, MADV_UNMERGEABLE);
+	must_eq("merged pages", area_count_ksm(p, 64), 0);
+	for (i = 0; i < 64; i++) {
+		if (i % 3 == 0)
+			page_check(page_at(p, i), 1, "given back");
+		else
+			must_eq("pagemap of a hole",
+				pagemap_of(page_at(p, i)) & PM_PRESENT, 0);
+	}
+}
+
+static void test_run_2(void)
+{
+	char *p = area_same(300, 1), *q = area_each(10, 100);
+
+	ksm_settle();
+	ksm_expect("300 copies, 10 unique", 2, 298, 10, 0);
+	ksm_set("run", 2);
+	ksm_expect("run=2", 0, 0, 0, 0);
+	must_eq("merged pages", area_count_ksm(p, 300), 0);
+	must_eq("different frames", area_count_frames(p, 300), 300);
+	must_eq("/proc/self/ksm_merging_pages", proc_merging_pages(0), 0);
+	must_eq("ksm_rmap_items", proc_ksm_stat(0, "ksm_rmap_items"), 0);
+	area_check_same(p, 300, 1, "given back");
+	area_check_each(q, 10, 100, "unique");
+	must(vma_has_flag(p, "mg"), "run=2 took the mapping's mg flag");
+	/* The memory stays registered: run=1 merges it again. */
+	ksm_settle();
+	ksm_expect("run=1 again", 2, 298, 10, 0);
+	area_check_same(p, 300, 1, "merged again");
+}
+
+static void test_run_0(void)
+{
+	char *p = area_same(30, 1), *q;
+	long scans;
+
+	ksm_settle();
+	ksm_expect("30 copies", 1, 29, 0, 0);
+	ksm_set("run", 0);
+	scans = ksm_read("full_scans");
+	q = area_same(30, 1);
+	nap_ms(200);
+	must_eq("full_scans with run=0", ksm_read("full_scans"), scans);
+	ksm_expect("run=0", 1, 29, 0, 0);
+	must_eq("merged pages", area_count_ksm(p, 30), 30);
+	must_eq("merged among those that came later", area_count_ksm(q, 30), 0);
+	page_fill(p, 2);
+	page_check(p, 2, "written with run=0");
+	area_check_same(page_at(p, 1), 29, 1, "others");
+	area_check_same(q, 30, 1, "came later");
+	ksm_settle();
+	ksm_expect("run=1 again", 1, 58, 1, 0);
+}
+
+static void run_2_others(void *arg)
+{
+	struct gate *g = arg;
+	char *p = area_same(50, 1);
+
+	gate_open(g, 1);
+	gate_wait(g, 2);
+	must_eq("merged pages of a child after run=2", area_count_ksm(p, 50),
+		0);
+	area_check_same(p, 50, 1, "in a child, given back");
+}
+
+static void test_run_2_all_processes(void)
+{
+	struct gate *g[3];
+	pid_t pid[3];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		g[i] = gate_new();
+		pid[i] = child(run_2_others, g[i]);
+		gate_wait(g[i], 1);
+	}
+	ksm_settle();
+	ksm_expect("3 x 50 copies", 1, 149, 0, 0);
+	for (i = 0; i < 3; i++)
+		must_eq("a child's ksm_merging_pages",
+			proc_merging_pages(pid[i]), 50);
+	ksm_set("run", 2);
+	ksm_expect("run=2", 0, 0, 0, 0);
+	for (i = 0; i < 3; i++) {
+		must_eq("a child's ksm_merging_pages after run=2",
+			proc_merging_pages(pid[i]), 0);
+		gate_open(g[i], 2);
+		join(pid[i]);
+	}
+}
+
+static void write_run_2(void *arg)
+{
+	(void)arg;
+	_exit(ksm_write("run", "2") ? 3 : 0);
+}
+
+/*
+ * A writer of run=2 that gets a signal stops unmerging and leaves run=0, or
+ * was through before; it never hangs and never loses a byte.
+ */
+static void test_run_2_signal(void)
+{
+	const size_t pages = 8192;
+	char *p = area_same(pages, 1);
+	int status, i, broken = 0;
+	long run;
+
+	ksm_set("run", 2);
+	ksm_set("max_page_sharing", 20000);
+	for (i = 0; i < 4; i++) {
+		pid_t pid;
+
+		ksm_settle();
+		ksm_expect("8192 copies", 1, pages - 1, 0, 0);
+		pid = child(write_run_2, NULL);
+		nap_ms(2 + 3 * i);
+		must_call(kill(pid, SIGKILL));
+		must_call(waitpid(pid, &status, 0));
+		run = ksm_read("run");
+		must(run == 0 || run == 2 || run == 1,
+		     "run is %ld after the writer of run=2 was killed", run);
+		if (run == 0)
+			broken++;
+		area_check_same(p, pages, 1, "after the writer was killed");
+		ksm_set("run", 2);
+		ksm_expect("run=2 at last", 0, 0, 0, 0);
+	}
+	ksm_note("run_2_signal: %d of 4 writers were stopped half-way", broken);
+	area_check_same(p, pages, 1, "given back");
+}
+
+static const struct ksm_case cases[] = {
+	{ "unmergeable", test_unmergeable },
+	{ "part", test_part },
+	{ "of_holes", test_of_holes },
+	{ "run_2", test_run_2 },
+	{ "run_0", test_run_0 },
+	{ "run_2_all_processes", test_run_2_all_processes },
+	{ "run_2_signal", test_run_2_signal, KSM_SLOW },
+	{ }
+};
+
+const struct ksm_topic topic_unmerge = { "unmerge", cases };

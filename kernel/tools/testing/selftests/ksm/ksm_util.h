@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What every KSM selftest shares: the shape of a test case, the way it ends,
+ * the KSM control files, test memory with known contents, child processes.
+ *
+ * A case runs in a process of its own.  It ends by returning (passed) or by
+ * fail() or skip(), from any process or thread of the case; the first one to
+ * speak decides.  The runner (ksm_main.c) sets every knob before a case and
+ * puts it back afterwards, so cases only set what differs.
+ */
+#ifndef KSM_UTIL_H
+#define KSM_UTIL_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define KSM_DIR		"/sys/kernel/mm/ksm/"
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+/* --- cases ------------------------------------------------------------- */
+
+/* The case disturbs the whole machine (swap, hotplug, compaction). */
+#define KSM_EXCLUSIVE	1u
+/* The case is given three times the usual deadline. */
+#define KSM_SLOW	2u
+/* The case is given a sixth of the usual deadline. */
+#define KSM_QUICK	4u
+
+/**
+ * struct ksm_case - one test
+ * @name:    unique within its topic, words joined by '_'
+ * @run:     the test; returns if it passed, else calls fail() or skip()
+ * @flags:   KSM_EXCLUSIVE, KSM_SLOW, KSM_QUICK
+ * @defect:  if set, what 6.1's own engine is known to do wrong here; a
+ *           failure there is then reported as a skip with this text
+ */
+struct ksm_case {
+	const char *name;
+	void (*run)(void);
+	unsigned int flags;
+	const char *defect;
+};
+
+/**
+ * struct ksm_topic - the cases of one source file
+ * @name:  first part of each test's printed name
+ * @cases: ends with an entry without name
+ */
+struct ksm_topic {
+	const char *name;
+	const struct ksm_case *cases;
+};
+
+extern const struct ksm_topic topic_madvise, topic_counters, topic_cow,
+	topic_zero, topic_fork, topic_exit, topic_prot, topic_remap,
+	topic_discard, topic_pin, topic_uring, topic_ptebits, topic_swap,
+	topic_numa, topic_hotplug, topic_thp, topic_sysfs, topic_rmap,
+	topic_unmerge, topic_scan, topic_saving, topic_inject,
+	topic_stress;
+
+/* --- ending a case ----------------------------------------------------- */
+
+void __noreturn __printf(3, 4) ksm_fail(const char *file, int line,
+					const char *fmt, ...);
+void __noreturn __printf(1, 2) ksm_skip(const char *fmt, ...);
+/* A line for the reader of the log; never a verdict. */
+void __printf(1, 2) ksm_note(const char *fmt, ...);
+
+#define fail(...)	ksm_fail(__FILE__, __LINE__, __VA_ARGS__)
+#define skip(...)	ksm_skip(__VA_ARGS__)
+#define must(cond, ...)	do { if (!(cond)) fail(__VA_ARGS__); } while (0)
+/* A system call that has to work: names itself and errno when it does not. */
+#define must_call(expr)	do { \
+	if ((long)(expr) == -1) \
+		fail("%s: errno %d (%m)", #expr, errno); \
+} while (0)
+#define must_eq(what, got, want)	do { \
+	long long got__ = (got), want__ = (want); \
+	if (got__ != want__) \
+		fail("%s is %lld, expected %lld", what, got__, want__); \
+} while (0)
+
+/* --- the engine and its files (ksm_util.c) ----------------------------- */
+
+/* True on the engine of this project, false on mainline's. */
+bool ksm_is_samepage(void);
+
+bool ksm_has(const char *knob);
+/* Value of a file in KSM_DIR; the case fails if it cannot be read. */
+long ksm_read(const char *knob);
+/* Write to a file in KSM_DIR; returns 0 or -errno. */
+int ksm_write(const char *knob, const char *text);
+/* As ksm_write() with a number; the case fails if it is refused. */
+void ksm_set(const char *knob, long value);
+/* Write to any file; returns 0 or -errno. */
+int file_write(const char *path, const char *text);
+/* The number at the start of any file, or -1. */
+long file_number(const char *path);
+/* The number after "@key " or "@key:" in a file of such lines, or -1. */
+long file_field(const char *path, const char *key);
+
+/* Wait for @n increments of full_scans; ksmd must be running (run=1). */
+void ksm_wait_scans(unsigned int n);
+/* run=1, then the rest of a pass that may be under way and two full ones. */
+void ksm_settle(void);
+/* One pass after the one under way: what was COWed has left the counters. */
+void ksm_forget(void);
+
+/**
+ * struct ksm_counts - the four page counters
+ *
+ * -1 in an expectation means that the value does not matter.
+ */
+struct ksm_counts {
+	long shared, sharing, unshared, pvolatile;
+};
+
+void ksm_get_counts(struct ksm_counts *c);
+/*
+ * The counters must get to these values, at the latest some passes after now:
+ * one page can be held for a moment by somebody else.
+ */
+void ksm_expect(const char *when, long shared, long sharing, long unshared,
+		long pvolatile);
+/* What @copies equal pages must give under max_page_sharing=@max. */
+void ksm_partition(long copies, long max, long *shared, long *sharing);
+
+long vmstat_of(const char *field);
+/* Files of /proc/PID; pid 0 is the caller.  -1 if the kernel has it not. */
+long proc_merging_pages(pid_t pid);
+long proc_ksm_stat(pid_t pid, const char *field);
+
+/* --- test memory (ksm_mem.c) ------------------------------------------- */
+
+extern size_t page_size;
+/* A page that the runner advises in each case; full_scans needs somebody. */
+extern char *ksm_keeper;
+
+/* Private anonymous read-write memory, never huge, not yet mergeable. */
+char *area_new(size_t pages);
+/* The same, advised MADV_MERGEABLE, every page filled with @seed's content. */
+char *area_same(size_t pages, uint64_t seed);
+/* The same, page i filled with the content of seed @seed + i. */
+char *area_each(size_t pages, uint64_t seed);
+void area_free(char *area, size_t pages);
+void area_advise(char *area, size_t pages, int advice);
+
+void page_fill(void *page, uint64_t seed);
+void page_check(const void *page, uint64_t seed, const char *when);
+/* 0 if equal, else the first wrong offset + 1; never ends the case. */
+size_t page_differs(const void *page, uint64_t seed);
+void area_fill_same(char *area, size_t pages, uint64_t seed);
+void area_fill_each(char *area, size_t pages, uint64_t seed);
+void area_check_same(const char *area, size_t pages, uint64_t seed,
+		     const char *when);
+void area_check_each(const char *area, size_t pages, uint64_t seed,
+		     const char *when);
+void area_check_zero(const char *area, size_t pages, const char *when);
+
+static inline char *page_at(const char *area, size_t n)
+{
+	return (char *)area + n * page_size;
+}
+
+/* Accesses that the compiler can neither leave out nor merge. */
+static inline unsigned char byte_read(const char *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline void byte_write(char *p, unsigned char value)
+{
+	__atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+/* /proc/PID/pagemap and /proc/kpage*: the truth about one address. */
+#define PM_SOFT_DIRTY	(1ull << 55)
+#define PM_UFFD_WP	(1ull << 57)
+#define PM_SWAP		(1ull << 62)
+#define PM_PRESENT	(1ull << 63)
+#define KPF_HUGE_PAGE	17
+#define KPF_THP_PAGE	22
+#define KPF_KSM_PAGE	21
+#define KPF_ZERO	24
+uint64_t pagemap_of(const void *addr);
+/* Page frame of a present page, 0 if none is present. */
+uint64_t page_pfn(const void *addr);
+bool pfn_has_flag(uint64_t pfn, int kpf);
+long pfn_mapcount(uint64_t pfn);
+bool page_is_ksm(const void *addr);
+size_t area_count_ksm(const char *area, size_t pages);
+size_t area_count_swapped(const char *area, size_t pages);
+size_t area_count_frames(const char *area, size_t pages);
+/* True if the mapping at @addr has this two-letter VmFlags word in smaps. */
+bool vma_has_flag(const void *addr, const char *flag);
+/* "KEY: N kB" of the mapping at @addr in smaps, in KiB; -1 if none. */
+long vma_smaps_kb(const void *addr, const char *key);
+
+/* --- processes --------------------------------------------------------- */
+
+/* Fork a process that runs @fn(@arg) and ends with status 0. */
+pid_t child(void (*fn)(void *arg), void *arg);
+/* Wait for it; a child that failed takes the case with it. */
+void join(pid_t pid);
+/* SIGKILL it and wait until it is gone. */
+void kill_child(pid_t pid);
+
+/* Steps shared between processes: memory that forks see, or use *_at(). */
+struct gate {
+	int step;
+};
+struct gate *gate_new(void);
+void gate_open(struct gate *g, int step);
+/* Returns once @step (or a later one) was opened; fails at the deadline. */
+void gate_wait(struct gate *g, int step);
+/* Shared (MAP_SHARED) zeroed memory for results of children. */
+void *shared_new(size_t bytes);
+
+void nap_ms(unsigned int ms);
+uint64_t now_ms(void);
+/* Flush this thread's TLB, so that accessed bits are written again. */
+void flush_own_tlb(void);
+
+/* --- a block device made for the case (ksm_dev.c) ---------------------- */
+
+/* Path of a swap device of at least @bytes, switched on; skips if none. */
+const char *swap_on(size_t bytes);
+void swap_off(const char *dev);
+/* By the runner after each case: no swap of ours stays on. */
+void swap_cleanup(void);
+/* Move the caller (and children to come) into a memory cgroup of its own. */
+void memcg_enter(void);
+/* Ask for @bytes to be reclaimed from it; returns 0 or -errno. */
+int memcg_reclaim(size_t bytes);
+/* Bytes charged to it now. */
+long memcg_current(void);
+/* Its limit in bytes, -1 for none. */
+void memcg_limit(long bytes);
+void memcg_cleanup(void);
+/*
+ * An open O_DIRECT file of @blocks pages, block i with the content of seed
+ * @seed + i; skips if no file system or device here can do direct I/O.
+ */
+int direct_file(size_t blocks, uint64_t seed);
+void direct_cleanup(void);
+
+
+/* --- the runner's side -------------------------------------------------- */
+struct ksm_verdict {
+	int state;		/* enum ksm_end */
+	char why[480];
+	char swap_dev[32];	/* what swap_on() has set up, or empty */
+};
+enum ksm_end { KSM_RUNNING, KSM_PASSED, KSM_FAILED, KSM_SKIPPED };
+extern struct ksm_verdict *ksm_verdict;
+/* Seconds that a waiting helper may take before it fails the case. */
+extern unsigned int ksm_wait_limit;
+
+#endif /* KSM_UTIL_H */

@@ -1,0 +1,126 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Runs every kernel test of the merge engine and prints one TAP stream.  Made
+# for the bench host: it needs root and disturbs the whole machine (swap,
+# memory hotplug, compaction).
+#
+# usage: run-tests.sh BIN_DIR [ksm_suite OPTION...]
+#
+# BIN_DIR has ksm_tests, the kernel's own (tools/testing/selftests/vm), and
+# ksm_suite, ours.  Options go to ksm_suite, such as -t WORD, which then runs
+# alone.  Exit status: 0 all passed or skipped, 1 a failure, 2 bad usage.
+
+set -u
+
+usage() {
+    echo "usage: $0 BIN_DIR [ksm_suite OPTION...]" >&2
+    exit 2
+}
+
+[ $# -ge 1 ] || usage
+bin=$1
+shift
+for program in ksm_tests ksm_suite; do
+    if [ ! -x "$bin/$program" ]; then
+        echo "$0: $bin/$program is missing or cannot be run" >&2
+        exit 2
+    fi
+done
+
+# As in the kernel's run_vmtests.sh, one line per call.  -N needs two nodes.
+own_calls() {
+    cat <<END
+-M -p 10
+-M
+-U
+-Z -p 10 -z 0
+-Z -p 10 -z 1
+-N -m 1
+-N -m 0
+END
+}
+
+count=0
+failed=0
+
+# report STATUS NAME FILE: exit status 4 is a skip by the kernel's convention.
+report() {
+    count=$((count + 1))
+    case $1 in
+    0) echo "ok $count - $2" ;;
+    4) echo "ok $count - $2 # SKIP $(tail -n 1 "$3")" ;;
+    *)
+        echo "not ok $count - $2"
+        echo "# exit status $1; the last lines of its output:"
+        tail -n 5 "$3" | sed 's/^/# /'
+        failed=1
+        ;;
+    esac
+}
+
+# run_call LOG OPTION...: one call of ksm_tests.
+#
+# -U looks at the counters when full_scans has grown by one, though the pass
+# under way may have seen its pages before it wrote to them.  Mainline's engine
+# fails it in one of five calls here, so it gets more tries, each one printed.
+run_call() {
+    log=$1
+    shift
+    tries=1
+    [ "$1" = -U ] && tries=5
+    while :; do
+        timeout 150 "$bin/ksm_tests" "$@" >"$log" 2>&1 </dev/null
+        status=$?
+        tries=$((tries - 1))
+        if [ $status -ne 1 ] || [ $tries -eq 0 ]; then
+            return $status
+        fi
+        echo "# ksm_tests $*: $(tail -n 1 "$log"); once more, $tries tries left"
+    done
+}
+
+run_own() {
+    log=$(mktemp) || exit 1
+    list=$(mktemp) || exit 1
+    own_calls >"$list"
+    while read -r call; do
+        # The options are words, to be split.
+        # shellcheck disable=SC2086
+        run_call "$log" $call
+        report $? "ksm_tests $call" "$log"
+    done <"$list"
+    rm -f "$log" "$list"
+}
+
+# Gives the suite's results the numbers that follow, and ends the stream with
+# the plan; a suite that ended without its own plan is one more failure.
+run_suite() {
+    {
+        "$bin/ksm_suite" -x "$@" </dev/null
+        echo "suite-status $?"
+    } | awk -v n="$count" '
+        /^1\.\.[0-9]+$/ { plan = 1; next }
+        /^Bail out!/ { why = $0; next }
+        /^suite-status / { status = $2; next }
+        /^(not )?ok [0-9]+ / {
+            n++
+            sub(/ok [0-9]+ /, "ok " n " ")
+            if (/^not /)
+                bad = 1
+        }
+        { print; fflush() }
+        END {
+            if (!plan || (status != 0) != bad) {
+                print "not ok " ++n " - ksm_suite runs to its end"
+                print "# exit status " status "; " why
+                bad = 1
+            }
+            print "1.." n
+            exit bad
+        }'
+}
+
+[ $# -eq 0 ] && run_own
+run_suite "$@" || failed=1
+exit $failed
