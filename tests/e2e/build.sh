@@ -5,7 +5,9 @@
 #
 #   tests/e2e/build.sh OUTDIR
 #
-# OUTDIR receives sharing-run and test-e2e.  Needs a C compiler, glib and
+# OUTDIR receives the driver sharing-run, sharing-test (the same as a test in
+# the bench host), and the native tests test-sharing and test-agent with an
+# agent built for them; all tests print TAP.  Needs a C compiler, glib and
 # json-glib.  Results are moved to OUTDIR only when all are complete.
 set -euo pipefail
 
@@ -38,5 +40,19 @@ compile() {
 
 echo "e2e: sharing-run"
 compile -o "$work/sharing-run" "$here/main.c" "${sources[@]}"
-cp "$work/sharing-run" "$out/.sharing-run.part"
-mv "$out/.sharing-run.part" "$out/sharing-run"
+echo "e2e: native tests, with sanitizers"
+# shellcheck disable=SC2054 # the comma is the compiler's
+checked=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
+guest=$top/tests/guest
+compile "${checked[@]}" -o "$work/test-sharing" "$here/test-sharing.c" \
+    "${sources[@]}"
+compile "${checked[@]}" -o "$work/test-agent" "$here/test-agent.c" \
+    "$here/channel.c" "$guest/pattern.c"
+compile "${checked[@]}" -Wno-unused-parameter -o "$work/agent" \
+    "$guest/agent.c" "$guest/agent-mem.c" "$guest/agent-files.c" \
+    "$guest/pattern.c"
+cp "$here/sharing-test" "$work/"
+for file in agent sharing-run sharing-test test-agent test-sharing; do
+    cp "$work/$file" "$out/.$file.part"
+    mv "$out/.$file.part" "$out/$file"
+done

@@ -14,7 +14,10 @@
 /* Longer than any reply: a peer that sends more has lost its mind. */
 #define LINE_MAX_BYTES (4 * 1024 * 1024)
 
-G_DEFINE_QUARK(sharing-error-quark, sharing_error)
+GQuark sharing_error_quark(void)
+{
+    return g_quark_from_static_string("sharing-error-quark");
+}
 
 struct Channel {
     char *name;

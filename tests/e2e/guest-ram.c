@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -177,23 +178,47 @@ bool guest_ram_count_merged(const Guest *g, const GArray *pages,
     return ok;
 }
 
-/* Append the frames that map the RAM of @g to @frames. */
-static bool frames_of_guest(const Guest *g, GArray *frames, GError **errp)
+/* Append the frames behind [@start, @end) to @frames. */
+static bool frames_of_range(int pagemap, uint64_t start, uint64_t end,
+                            GArray *frames, GError **errp)
 {
-    uint64_t entry[1024], pages = (uint64_t)g->ram_mib << 8;
-    uint64_t first = g->ram_host / PATTERN_PAGE;
-    int fd = proc_open(g->pid, "pagemap", errp);
-    bool ok = fd >= 0;
+    uint64_t entry[1024];
+    bool ok = true;
 
-    for (uint64_t n = 0; ok && n < pages; n += G_N_ELEMENTS(entry)) {
-        ok = read_at(fd, "pagemap", (first + n) * sizeof(entry[0]), entry,
-                     sizeof(entry), errp);
-        for (size_t i = 0; ok && i < G_N_ELEMENTS(entry); i++) {
+    while (ok && start < end) {
+        size_t count = MIN(G_N_ELEMENTS(entry), (end - start) / PATTERN_PAGE);
+
+        ok = read_at(pagemap, "pagemap", start / PATTERN_PAGE *
+                     sizeof(entry[0]), entry, count * sizeof(entry[0]), errp);
+        for (size_t i = 0; ok && i < count; i++) {
             uint64_t pfn = entry[i] & PAGEMAP_PFN;
 
             if (entry[i] & PAGEMAP_PRESENT) {
                 g_array_append_val(frames, pfn);
             }
+        }
+        start += count * PATTERN_PAGE;
+    }
+    return ok;
+}
+
+/* Append the frames behind all mergeable memory of @g's QEMU to @frames. */
+static bool frames_of_guest(const Guest *g, GArray *frames, GError **errp)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/smaps", g->pid);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    uint64_t start = 0, end = 0;
+    int fd = proc_open(g->pid, "pagemap", errp);
+    bool ok = fd >= 0 && g_file_get_contents(path, &text, NULL, errp);
+
+    lines = g_strsplit(ok ? text : "", "\n", -1);
+    for (char **line = lines; ok && *line; line++) {
+        /* A mapping's first line, then its "Name: value" lines */
+        if (g_str_has_prefix(*line, "VmFlags:") && strstr(*line, " mg")) {
+            ok = frames_of_range(fd, start, end, frames, errp);
+        } else {
+            sscanf(*line, "%" SCNx64 "-%" SCNx64 " ", &start, &end);
         }
     }
     if (fd >= 0) {

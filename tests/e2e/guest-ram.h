@@ -38,13 +38,13 @@ GArray *guest_ram_locate(Guest *g, enum pattern_region region, uint32_t max,
 bool guest_ram_compare(const Guest *g, const GArray *pages, unsigned int *bad,
                        char **first, GError **errp);
 
-/* How many of @count pages, chosen by pattern_spread(), are KSM pages now. */
+/* How many of @count pages, picked by pattern_spread(), are KSM pages. */
 bool guest_ram_count_merged(const Guest *g, const GArray *pages,
                             unsigned int count, unsigned int *merged,
                             GError **errp);
 
 typedef struct RamSharing {
-    uint64_t present;   /* pages of guest RAM that are mapped on the host */
+    uint64_t present;   /* mapped pages of the guests' mergeable memory */
     uint64_t ksm;       /* of those: mapped to KSM pages */
     uint64_t ksm_frames;    /* distinct physical pages behind @ksm */
 } RamSharing;
@@ -52,8 +52,9 @@ typedef struct RamSharing {
 /**
  * guest_ram_sharing:
  *
- * Walks the whole RAM of all @count running guests through pagemap and
- * kpageflags: evidence of real sharing, independent of the engine's counters.
+ * Walks all mergeable memory of all @count running guests' QEMUs through
+ * pagemap and kpageflags: evidence of real sharing, independent of the
+ * engine's counters.
  */
 bool guest_ram_sharing(Guest *guests, int count, RamSharing *sharing,
                        GError **errp);

@@ -18,6 +18,17 @@ static void on_signal(int number)
     run_interrupted = number;
 }
 
+/* Also a run that is broken off ends its guests and puts the knobs back. */
+static void catch_signals(void)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action = { .sa_handler = on_signal };
+
+    for (size_t n = 0; n < G_N_ELEMENTS(numbers); n++) {
+        sigaction(numbers[n], &action, NULL);
+    }
+}
+
 static bool prepare(Run *run)
 {
     GError *err = NULL;
@@ -37,7 +48,8 @@ static bool run_steps(Run *run)
            step_verify(run, "before merging") && step_merge(run) &&
            step_evidence(run, "once settled") &&
            step_verify(run, "after merging") && step_rewrite(run) &&
-           step_kill(run) && step_unmerge(run) && step_poweroff(run);
+           step_kill(run) && step_unmerge(run) && step_detect(run) &&
+           step_poweroff(run);
 }
 
 static bool open_csv(Run *run, GError **errp)
@@ -97,9 +109,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "sharing-run: %s\n", err->message);
         return 2;
     }
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGHUP, on_signal);
+    catch_signals();
     run.checks.tap = run.opts.tap;
     run.table.tty = run.opts.tty;
     run.table.prefix = run.opts.tap ? "# " : "";

@@ -47,8 +47,8 @@ static bool options_check(const Options *o, GError **errp)
     return in_range("guests", o->guests, 1, GUESTS_MAX, errp) &&
            in_range("ram", o->ram_mib, 128, 2048, errp) &&
            in_range("boot-timeout", o->boot_timeout, 1, 3600, errp) &&
-           in_range("settle-timeout", o->settle_timeout, 1, 3600, errp) &&
-           in_range("step-timeout", o->step_timeout, 1, 3600, errp) &&
+           in_range("settle-timeout", o->settle_timeout, 0, 3600, errp) &&
+           in_range("step-timeout", o->step_timeout, 0, 3600, errp) &&
            in_range("pages-to-scan", o->pages_to_scan, 1, 1 << 24, errp) &&
            in_range("sleep-millisecs", o->sleep_millisecs, 0, 60000, errp) &&
            readable("qemu", o->qemu, X_OK, errp) &&
@@ -64,12 +64,23 @@ static void options_default(Options *o)
         .guests = 3,
         .ram_mib = 256,
         .boot_timeout = 240,
-        .settle_timeout = 180,
-        .step_timeout = 180,
         .pages_to_scan = 20000,
         .sleep_millisecs = 10,
         .tty = isatty(STDOUT_FILENO) || g_getenv("SAMEPAGE_TTY"),
     };
+}
+
+/* What takes time in proportion to memory, for two emulated CPUs. */
+static void options_scale(Options *o)
+{
+    int total_mib = o->guests * o->ram_mib;
+
+    if (o->settle_timeout == 0) {
+        o->settle_timeout = 120 + total_mib / 16;
+    }
+    if (o->step_timeout == 0) {
+        o->step_timeout = 120 + total_mib / 32;
+    }
 }
 
 bool options_parse(Options *o, int argc, char **argv, GError **errp)
@@ -95,9 +106,9 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
         { "boot-timeout", 0, 0, G_OPTION_ARG_INT, &o->boot_timeout,
           "Until all guests answer", "SECONDS" },
         { "settle-timeout", 0, 0, G_OPTION_ARG_INT, &o->settle_timeout,
-          "Until sharing has settled", "SECONDS" },
+          "Until sharing has settled (0: by memory)", "SECONDS" },
         { "step-timeout", 0, 0, G_OPTION_ARG_INT, &o->step_timeout,
-          "For one request to all guests", "SECONDS" },
+          "For one request to all guests (0: by memory)", "SECONDS" },
         { "pages-to-scan", 0, 0, G_OPTION_ARG_INT, &o->pages_to_scan,
           "Knob of the merge engine (default 20000)", "N" },
         { "sleep-millisecs", 0, 0, G_OPTION_ARG_INT, &o->sleep_millisecs,
@@ -123,7 +134,11 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
     }
     o->tap = tap;
     o->tty = o->tty && !tap && !plain;
-    return options_check(o, errp);
+    if (!options_check(o, errp)) {
+        return false;
+    }
+    options_scale(o);
+    return true;
 }
 
 void options_clear(Options *o)

@@ -18,6 +18,7 @@ typedef struct Options {
     int guests;             /* 1..GUESTS_MAX */
     int ram_mib;            /* of each guest, 128..2048 */
     int boot_timeout;       /* seconds, for all guests together */
+    /* Once parsed, neither is 0: by default they depend on the memory */
     int settle_timeout;     /* seconds until sharing must have settled */
     int step_timeout;       /* seconds for any one request to all guests */
     int pages_to_scan;      /* the knobs that both engines run with */

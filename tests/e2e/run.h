@@ -72,11 +72,14 @@ bool run_tell(Run *run, const char *request, GError **errp);
 /* Wait, live, until @passes more full scans are done. */
 bool run_wait_passes(Run *run, unsigned int passes, GError **errp);
 
-/* --- The steps, in order.  Each returns false if the run cannot go on; what
- * --- merely went wrong is in run->checks. */
+/*
+ * The steps, in order.  Each returns false if the run cannot go on; what
+ * merely went wrong is in run->checks.
+ */
 bool step_boot(Run *run);               /* step-guests.c */
 bool step_fill(Run *run);
 bool step_verify(Run *run, const char *when);
+bool step_detect(Run *run);
 bool step_poweroff(Run *run);
 bool step_merge(Run *run);              /* step-merge.c */
 bool step_evidence(Run *run, const char *when);

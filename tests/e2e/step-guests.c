@@ -244,6 +244,47 @@ bool step_verify(Run *run, const char *when)
     return true;
 }
 
+/* Damage a byte in @g; both sides must see just that. */
+static bool detect(Run *run, Guest *g, GError **errp)
+{
+    int timeout_s = run->opts.step_timeout;
+    g_autofree char *request = g_strdup_printf(
+        "corrupt region=unique page=%u", g->pages[REGION_UNIQUE] / 2);
+    g_autofree char *verify = ask_verify(g), *first = NULL;
+    g_autoptr(GArray) pages = NULL;
+    uint64_t seen_inside = 0;
+    unsigned int seen_outside;
+
+    guest_ask(g, request);
+    if (!guest_wait_reply(g, timeout_s, errp)) {
+        return false;
+    }
+    guest_ask(g, verify);
+    if (!guest_wait_reply(g, timeout_s, errp)) {
+        return false;
+    }
+    words_u64(g->reply, "bad", 10, &seen_inside);
+    pages = guest_ram_locate(g, REGION_UNIQUE, UINT32_MAX, timeout_s, errp);
+    if (!pages || !guest_ram_compare(g, pages, &seen_outside, &first, errp)) {
+        return false;
+    }
+    return check(&run->checks, seen_inside == 1 && seen_outside == 1,
+                 "a damaged byte is seen from the guest and from the host",
+                 "one page was damaged, the guest saw %" PRIu64
+                 ", the host %u", seen_inside, seen_outside);
+}
+
+bool step_detect(Run *run)
+{
+    GError *err = NULL;
+
+    if (run->opts.tap) {
+        detect(run, &run->guests[0], &err);
+        return check_error(&run->checks, err, "the checks are checked");
+    }
+    return true;
+}
+
 bool step_poweroff(Run *run)
 {
     bool ok = check_services(run, "at the end");

@@ -12,8 +12,7 @@
  * Protocol: one request per line, one reply per line, "ok ..." or "error ...".
  * A request is a command and key=value words; numbers are decimal.
  *
- *   hello                              -> ok agent=1 name= page_size=
- *                                         available_kib=
+ *   hello                              -> ok agent=1 name= available_kib=
  *   fill guest=N equal=P unique=P zero=P churn=P     (pages; once)
  *                                      -> ok pages=
  *   churn rate=P                       rewrite P churn pages ten times a second
@@ -114,16 +113,17 @@ static bool request_number(const struct request *q, struct reply *r,
                            const char *key, uint32_t max, uint32_t *number)
 {
     const char *text = request_text(q, key);
-    unsigned long value;
-    char *end;
+    uint64_t value = 0;
+    const char *at;
 
     if (!text) {
         reply_error(r, "%s: %s= is missing", q->word[0], key);
         return false;
     }
-    errno = 0;
-    value = strtoul(text, &end, 10);
-    if (errno || end == text || *end || *text == '-' || value > max) {
+    for (at = text; *at >= '0' && *at <= '9' && value <= max; at++) {
+        value = value * 10 + (*at - '0');
+    }
+    if (at == text || *at || value > max) {
         reply_error(r, "%s: %s=%s is not a number from 0 to %u", q->word[0],
                     key, text, max);
         return false;
@@ -148,8 +148,7 @@ static bool request_region(const struct request *q, struct reply *r,
 
 static void do_hello(const struct request *q, struct reply *r)
 {
-    reply_add(r, "ok agent=1 name=%s page_size=%ld available_kib=%llu",
-              agent_name, sysconf(_SC_PAGESIZE),
+    reply_add(r, "ok agent=1 name=%s available_kib=%llu", agent_name,
               (unsigned long long)mem_available_kib());
 }
 
@@ -326,23 +325,30 @@ static int churn_tick(void)
     return next > now ? next - now : 0;
 }
 
-/* Serve every complete line of @buf.  Returns the bytes left over, or -1. */
-static int serve_buffer(int fd, char *buf, int len)
+/*
+ * Serve every complete line of @buf.  A line that does not fit is refused once
+ * and dropped up to its end (*@skip).  Returns the bytes left over, or -1.
+ */
+static int serve_buffer(int fd, char *buf, int len, bool *skip)
 {
     char *line = buf, *end;
 
     while ((end = memchr(line, '\n', buf + len - line))) {
         *end = 0;
-        if (!serve_line(fd, line)) {
+        if (!*skip && !serve_line(fd, line)) {
             return -1;
         }
+        *skip = false;
         line = end + 1;
     }
     len -= line - buf;
     memmove(buf, line, len);
     if (len == REQUEST_MAX) {
-        dprintf(fd, "error a request line is at most %d bytes\n",
-                REQUEST_MAX - 1);
+        if (!*skip) {
+            dprintf(fd, "error a request line is at most %d bytes\n",
+                    REQUEST_MAX - 1);
+        }
+        *skip = true;
         len = 0;
     }
     return len;
@@ -352,6 +358,7 @@ static int serve_buffer(int fd, char *buf, int len)
 static int serve(int in, int out, bool once)
 {
     static char buf[REQUEST_MAX];
+    bool skip = false;
     int len = 0;
 
     while (len >= 0) {
@@ -363,7 +370,7 @@ static int serve(int in, int out, bool once)
         }
         n = read(in, buf + len, sizeof(buf) - len);
         if (n > 0) {
-            len = serve_buffer(out, buf, len + n);
+            len = serve_buffer(out, buf, len + n, &skip);
         } else if (once) {
             return 0;
         } else {
