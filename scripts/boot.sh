@@ -190,7 +190,7 @@ kvm_boots() {
         sha256sum <"$SP_TOP/scripts/kconfig/base.config"
         "$qemu" --version
         grep -m 1 'model name' /proc/cpuinfo
-        grep -ow -m 1 -E 'svm|vmx' /proc/cpuinfo
+        grep -ow -m 1 -E 'svm|vmx' /proc/cpuinfo || true
     } | hash_text)
     answer=$SP_STATE/kvm-probe-$key
     if [[ ! -s $answer ]]; then
@@ -234,7 +234,7 @@ report() {
     local rc=$1
     if grep -qaE "$COMPLAINT" "$results/console.log" 2>/dev/null; then
         say "the bench host's kernel complained ($results/console.log):"
-        grep -aE -A 25 "$COMPLAINT" "$results/console.log" | head -n 120 >&2
+        grep -aE -A 25 "$COMPLAINT" "$results/console.log" | sed -n 1,120p >&2
         exit $RC_KERNEL
     fi
     if [[ -s $control/status ]]; then

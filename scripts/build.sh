@@ -6,6 +6,7 @@
 # usage: build.sh kernel ours|mainline|debug     bzImage config System.map vmlinux
 #        build.sh qemu                           bin/ share/qemu/ tests/
 #        build.sh selftests                      ksm_tests and our own tests
+#        build.sh unit                           the engine's userspace tests
 #        build.sh guest                          the guests' root file system
 #        build.sh e2e                            the driver of `make run`
 #
@@ -22,7 +23,8 @@ readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
     --without-default-features --enable-virtfs --enable-attr --enable-cap-ng
     --disable-docs "--cc=ccache gcc")
 readonly QEMU_TESTS=(tests/qtest/ksm-test tests/qtest/qmp-cmd-test
-    tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-host)
+    tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-host
+    tests/unit/test-ksm-host-range)
 # What a q35 guest without a display and started by -kernel asks for
 readonly QEMU_FIRMWARE=(/usr/share/seabios/bios-256k.bin
     /usr/share/qemu/kvmvapic.bin /usr/share/qemu/linuxboot_dma.bin
@@ -30,8 +32,8 @@ readonly QEMU_FIRMWARE=(/usr/share/seabios/bios-256k.bin
 
 # toolchain - what compiled it is part of every hash
 toolchain() {
-    gcc --version | head -n 1
-    ld --version | head -n 1
+    gcc --version | sed -n 1p
+    ld --version | sed -n 1p
 }
 
 # own_scripts - so is how it was built
@@ -47,7 +49,7 @@ reuse_or() {
     shift 2
     if [[ ! -e $out/.complete ]]; then
         mkdir -p "$SP_OUT" "$SP_BUILD" "$SP_LOG"
-        with_lock "build-$variant" make_artefact "$@"
+        with_lock "build-$variant" make_artefact "$variant" "$@"
     fi
     # Prune by last use.
     touch "$out"
@@ -56,9 +58,12 @@ reuse_or() {
 }
 
 make_artefact() {
+    local variant=$1
+    shift
     # The one we waited for may have made it.
     [[ ! -e $out/.complete ]] || return 0
-    rm -rf "$out.part"
+    # What failed or was interrupted earlier; the lock says nobody is at it.
+    rm -rf "$SP_OUT/$variant"-*.part
     mkdir -p "$out.part"
     "$@"
     publish "$out"
@@ -225,7 +230,7 @@ build_qemu() {
 folder_hash() {
     {
         toolchain
-        { (cd "$SP_TOP" && find "$@" -type f ! -name '*.o' ! -name '.*')
+        { (cd "$SP_TOP" && find "$@" -type f ! -name '*.o' ! -name '.*' ! -path '*/build/*')
           own_scripts
         } | LC_ALL=C sort | hash_files
     } | hash_text
@@ -237,7 +242,9 @@ compile_selftests() {
     linux=$("$SP_TOP/scripts/fetch.sh" linux)
     vm=$linux/tools/testing/selftests/vm
     gcc -O2 -Wall -I"$linux" -o "$out.part/ksm_tests" "$vm/ksm_tests.c" -lnuma
-    make -C "$SP_TOP/kernel/tools/testing/selftests/ksm" OUT="$out.part"
+    make -C "$SP_TOP/kernel/tools/testing/selftests/ksm" -j"$SP_JOBS" \
+        OUT="$out.part"
+    find "$out.part" -name '*.o' -delete
 }
 
 build_selftests() {
@@ -249,6 +256,20 @@ build_selftests() {
     reuse_or selftests "$hash" \
         run_step "build selftests" "$SP_LOG/selftests.log" "$RETRY" \
         compile_selftests
+}
+
+# compile_units - the pure files of the engine with their userspace tests
+compile_units() {
+    make -C "$SP_TOP/kernel/tools/testing/ksm" -j"$SP_JOBS" OUT="$out.part" \
+        COMPILERS=gcc all
+    find "$out.part" -name '*.o' -delete
+}
+
+build_unit() {
+    local hash
+    hash=$(folder_hash kernel/mm/ksm kernel/tools/testing/ksm)
+    reuse_or unit "$hash" run_step "build unit tests" "$SP_LOG/unit.log" \
+        "$RETRY" compile_units
 }
 
 # build_by_folder NAME PATH... - tests/NAME/build.sh makes it
@@ -269,8 +290,9 @@ case ${1:-}:${2:-} in
 kernel:?*) build_kernel "$2" ;;
 qemu:) build_qemu ;;
 selftests:) build_selftests ;;
+unit:) build_unit ;;
 guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
 *) die "usage: build.sh kernel ours|mainline|debug | qemu | selftests |" \
-    "guest | e2e" ;;
+    "unit | guest | e2e" ;;
 esac

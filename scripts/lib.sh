@@ -7,6 +7,7 @@
 # result (build.sh prints the folder of what it built).
 
 set -euo pipefail
+shopt -s inherit_errexit
 
 # Debian's own programs only, one locale, and nothing of the caller's make:
 # what is built must not depend on who calls.
@@ -164,7 +165,7 @@ steps_done() {
     if [[ $line =~ ^\[([0-9]+/[0-9]+)\] ]]; then
         printf '%s steps' "${BASH_REMATCH[1]}"
     else
-        printf '%s lines' "$(wc -l <"$1")"
+        printf '%s steps' "$(wc -l <"$1")"
     fi
 }
 

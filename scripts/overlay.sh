@@ -40,14 +40,15 @@ stage_patches() {
 
 # stage_copies TREE PRISTINE STAGE - our own files, added to STAGE
 stage_copies() {
-    local tree=$1 stage=$3 path target
+    local tree=$1 stage=$3 files path target
+    files=$(overlay_files "$tree")
     while read -r path; do
         target=${path#kernel/}
         [[ $tree == linux ]] || target=$path
         mkdir -p "$stage/$(dirname "$target")"
         cp "$SP_TOP/$path" "$stage/$target"
         printf '%s\n' "$target" >>"$stage.names"
-    done < <(overlay_files "$tree")
+    done <<<"$files"
 }
 
 # put SOURCE WORK - make WORK equal to SOURCE, or absent if SOURCE is

@@ -65,7 +65,8 @@ missing_packages() {
 # has_qemu_source - fetched already, or apt can name it
 has_qemu_source() {
     compgen -G "$SP_SRC/qemu-7.2*/configure" >/dev/null ||
-        apt-cache showsrc qemu 2>/dev/null | grep -q '^Version: 1:7\.2'
+        apt-cache showsrc qemu 2>/dev/null |
+        grep '^Version: 1:7\.2' >/dev/null
 }
 
 apt_get() {

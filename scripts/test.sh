@@ -70,15 +70,18 @@ layer_layers() {
 }
 
 layer_unit() {
-    local units qemu
+    local units driver qemu program
     if units=$(artefact unit); then
-        local program
-        for program in "$units"/test-*; do
-            tap "unit $(basename "$program")" "$program" --tap
-        done
+        tap "unit engine" "$SP_TOP/kernel/tools/testing/ksm/run-tests" \
+            "$units"/gcc/test-*
+    fi
+    if driver=$(artefact e2e); then
+        tap "unit e2e" "$driver/test-e2e" --tap
     fi
     if qemu=$(artefact qemu); then
-        tap "unit test-ksm-host" "$qemu/tests/test-ksm-host" --tap -k
+        for program in "$qemu"/tests/test-ksm-host*; do
+            tap "unit $(basename "$program")" "$program" --tap -k
+        done
     fi
 }
 
@@ -116,7 +119,7 @@ kernel_tests() {
     kernel=$(artefact kernel "$2") || return 0
     selftests=$(artefact selftests) || return 0
     in_bench "$1" "$kernel" 2048 "$3" numa=fake=2 \
-        "$SP_TOP/tests/kernel/run.sh" "$selftests"
+        "$SP_TOP/tests/kernel/run-tests.sh" "$selftests"
 }
 
 layer_kernel() {
@@ -133,8 +136,8 @@ layer_e2e() {
     qemu=$(artefact qemu) || return 0
     guest=$(artefact guest) || return 0
     driver=$(artefact e2e) || return 0
-    in_bench e2e "$kernel" 2048 "$E2E_SECONDS" "" "$driver/sharing-test" \
-        --engine-expected samepage \
+    in_bench e2e "$kernel" 2048 "$E2E_SECONDS" "" "$driver/sharing-run" --tap \
+        --engine-expected samepage --guests 2 --ram 256 \
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \
         --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs" \
         --results /run/results
