@@ -76,17 +76,20 @@ static const char *state_text(const KsmBlockInfo *block)
     return block->mergeable_bytes ? "partly" : "no";
 }
 
-/* Columns: 26 + 1 + 10 + 1 + 10 + 1 + 9 + 2 + at most 19 for the reason */
+/* Columns: 26 + 1 + 10 + 1 + 10 + 1 + 9, then 2 + at most 19 for the reason */
 static void print_block(Monitor *mon, const KsmBlockInfo *block)
 {
     g_autofree char *size = size_text(true, block->size);
     g_autofree char *merged = size_text(block->has_merged_bytes,
                                         block->merged_bytes);
 
-    monitor_printf(mon, "%-26.26s %10s %10s %-9s  %s\n", block->id, size,
-                   merged, state_text(block),
-                   block->reason == KSM_REFUSAL_NONE && block->actual ?
-                   "" : KsmRefusal_str(block->reason));
+    monitor_printf(mon, "%-26.26s %10s %10s ", block->id, size, merged);
+    if (block->reason == KSM_REFUSAL_NONE) {
+        monitor_printf(mon, "%s\n", state_text(block));
+    } else {
+        monitor_printf(mon, "%-9s  %s\n", state_text(block),
+                       KsmRefusal_str(block->reason));
+    }
     if (block->has_error) {
         monitor_printf(mon, "  kernel: %s\n", block->error);
     }

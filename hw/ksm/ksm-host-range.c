@@ -38,6 +38,12 @@ typedef enum Lookup {
     LOOKUP_UNKNOWN,         /* the kernel does not let us see */
 } Lookup;
 
+/* Outside QEMU there is no qemu_real_host_page_size() */
+static uint64_t host_page_size(void)
+{
+    return sysconf(_SC_PAGE_SIZE);
+}
+
 static uint64_t overlap(const KsmHostRange *range, const Mapping *map)
 {
     uint64_t from = MAX(range->start, map->start);
@@ -98,7 +104,7 @@ static bool parse_header(const char *line, Mapping *map)
 
 static void parse_vm_flags(const char *flags, Mapping *map)
 {
-    g_auto(GStrv) word = g_strsplit_set(flags, " \n", -1);
+    g_auto(GStrv) word = g_strsplit_set(flags, "\n ", -1);
 
     for (int i = 0; word[i]; i++) {
         map->mergeable |= g_str_equal(word[i], "mg");
@@ -271,7 +277,7 @@ static Lookup keep_anonymous(uint64_t *entry, size_t n, size_t *kept)
 static Lookup count_range(int map_fd, int flags_fd, const KsmHostRange *range,
                           uint64_t *count)
 {
-    const uint64_t page_size = sysconf(_SC_PAGESIZE);
+    const uint64_t page_size = host_page_size();
     g_autofree uint64_t *lot = g_new(uint64_t, LOT_PAGES);
     uint64_t first = range->start / page_size;
     uint64_t left = range->size / page_size;
@@ -295,7 +301,7 @@ static Lookup count_range(int map_fd, int flags_fd, const KsmHostRange *range,
 
 static void look_up_merged(int map_fd, int flags_fd, KsmHostRange *range)
 {
-    const uint64_t page_size = sysconf(_SC_PAGESIZE);
+    const uint64_t page_size = host_page_size();
     uint64_t count = 0;
 
     if (count_range(map_fd, flags_fd, range, &count) == LOOKUP_OK) {

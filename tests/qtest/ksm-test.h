@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the QTests of same-page merging have in common
+ */
+#ifndef TESTS_QTEST_KSM_TEST_H
+#define TESTS_QTEST_KSM_TEST_H
+
+#include "libqtest.h"
+#include "qapi/qapi-types-ksm.h"
+#include "../unit/ksm-fake-root.h"
+
+#define NO_KSM "the kernel of this machine refuses MADV_MERGEABLE"
+
+/* Can this machine's kernel merge? */
+bool ksm_test_kernel_merges(void);
+
+/* A QEMU that sees the host at @root; NULL for the machine's own */
+QTestState *ksm_test_start(const FakeRoot *root, const char *args);
+
+/* Process id of the QEMU that was started last */
+extern int ksm_test_qemu_pid;
+
+/* query-ksm-stats, without and with fast=true */
+KsmStats *ksm_test_query(QTestState *qts);
+KsmStats *ksm_test_query_fast(QTestState *qts);
+
+/* The block of that name; NULL if there is none, fails if there are two */
+KsmBlockInfo *ksm_test_find_block(KsmStats *stats, const char *id);
+
+/* The start of QEMU's only mapping of exactly @size bytes */
+uint64_t ksm_test_find_mapping(uint64_t size);
+
+/* Does the kernel list "mg" for QEMU's only mapping of exactly @size bytes? */
+bool ksm_test_is_mergeable(uint64_t size);
+
+void ksm_test_add_report(void);
+void ksm_test_add_merge(void);
+
+#endif
