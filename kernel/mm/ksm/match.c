@@ -221,6 +221,7 @@ struct candidate {
 	unsigned long addr;
 };
 
+/* Returns false if the entry is stale. */
 static bool resolve(struct ksm_domain *domain, ksm_ref_t ref, u64 hash,
 		    struct candidate *c)
 {
@@ -362,6 +363,15 @@ static enum ksm_refusal try_candidate(struct ksm_domain *domain,
 	return merge_pair(s, c, &p);
 }
 
+/*
+ * The walk may hold a reference on a later page of the same chunk, which makes it
+ * look pinned. When its turn comes it will find this one.
+ */
+static bool comes_later(const struct ksm_scanned *s, const struct candidate *c)
+{
+	return c->mc == s->mc && c->slot > s->slot;
+}
+
 static bool merge_with_candidate(struct ksm_domain *domain,
 				 struct ksm_scanned *s, u64 hash,
 				 struct ksm_copy *full)
@@ -388,6 +398,8 @@ static bool merge_with_candidate(struct ksm_domain *domain,
 			ksm_candidates_del(table, hash, twin[i]);
 			continue;
 		}
+		if (comes_later(s, &c))
+			continue;
 		why = prepare(s);
 		if (!why)
 			why = try_candidate(domain, s, &c, hash, full);

@@ -182,8 +182,7 @@ static pte_t make_kpage_pte(struct vm_area_struct *vma, unsigned long addr,
 	if (is_zero_pfn(page_to_pfn(kpage))) {
 		/* The zero page is no anonymous page and is not counted as one. */
 		dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
-		return pte_mkspecial(pfn_pte(page_to_pfn(kpage),
-					     vma->vm_page_prot));
+		return ksm_zero_pte(addr, vma->vm_page_prot);
 	}
 	VM_BUG_ON_PAGE(PageAnonExclusive(kpage), kpage);
 	get_page(kpage);

@@ -98,10 +98,9 @@ static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 		scanned.slot = walk->item[i].slot;
 		scanned.page = walk->item[i].page;
 		ksm_match_page(slot->domain, &scanned);
-		if (scanned.was_split) {
+		if (scanned.was_split)
 			ksm_walk_was_split(walk, i);
-			break;
-		}
+		ksm_walk_put_item(walk, i);
 		cond_resched();
 	}
 }

@@ -30,14 +30,18 @@ static void wait_for_migration(struct vm_area_struct *vma, unsigned long addr)
  * Returns 0 if it makes sense to look again, -ENOMEM if there was no memory for
  * a copy. SIGBUS and SIGSEGV mean that the page went away under us.
  */
-static int break_cow_once(struct vm_area_struct *vma, unsigned long addr)
+static int break_cow_once(struct vm_area_struct *vma, unsigned long addr,
+			  bool zero)
 {
 	unsigned int flags = FAULT_FLAG_REMOTE;
 	vm_fault_t fault;
 
-	/* Where nothing could ever be written, unsharing is not done at all. */
-	flags |= is_cow_mapping(vma->vm_flags) ? FAULT_FLAG_UNSHARE :
-						 FAULT_FLAG_WRITE;
+	/*
+	 * Unsharing is done for anonymous pages only, which the zero page is not,
+	 * and not at all where nothing could ever be written.
+	 */
+	flags |= zero || !is_cow_mapping(vma->vm_flags) ? FAULT_FLAG_WRITE :
+							  FAULT_FLAG_UNSHARE;
 	wait_for_migration(vma, addr);
 	fault = handle_mm_fault(vma, addr, flags, NULL);
 	if (fault & VM_FAULT_OOM)
@@ -48,13 +52,13 @@ static int break_cow_once(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /**
- * ksm_unmerge_range - give every KSM page in a range back
+ * ksm_unmerge_range - give every merged page in a range back
  * @vma: the VMA
  * @start: first address, page aligned, in @vma
  * @end: where to stop, at most @vma's end
  * @interruptible: stop on a signal
  *
- * Looks until there is no KSM page left: a fault may back out without having
+ * Looks until there is no merged page left: a fault may back out without having
  * done anything. A page whose fault fails for good (poisoned, truncated) is
  * skipped: it is not readable either.
  *
@@ -65,15 +69,17 @@ int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, bool interruptible)
 {
 	unsigned long addr;
+	bool zero;
 	int err;
 
 	mmap_assert_locked(vma->vm_mm);
-	while (start < end && ksm_walk_find_kpage(vma, start, end, &addr)) {
+	while (start < end &&
+	       ksm_walk_find_merged(vma, start, end, &addr, &zero)) {
 		if (ksm_mm_is_exiting(vma->vm_mm))
 			return 0;
 		if (interruptible && signal_pending(current))
 			return -ERESTARTSYS;
-		err = break_cow_once(vma, addr);
+		err = break_cow_once(vma, addr, zero);
 		if (err == -ENOMEM)
 			return err;
 		start = err ? addr + PAGE_SIZE : addr;

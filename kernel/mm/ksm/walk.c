@@ -13,6 +13,7 @@
 #include <linux/swapops.h>
 
 #include "mapping.h"
+#include "merge.h"
 #include "walk.h"
 
 /*
@@ -145,8 +146,32 @@ void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 	walk->mm_done = true;
 }
 
+static void item_put(struct ksm_walk_item *item)
+{
+	if (item->owns_ref)
+		put_page(item->page);
+	item->owns_ref = false;
+}
+
 /**
- * ksm_walk_put - drop the references of a walk
+ * ksm_walk_put_item - an item will not be looked at again
+ * @walk: the walk
+ * @index: the item; those before it are done with, too
+ *
+ * Drops the reference on its folio, unless the next item shares it. A page that
+ * was seen to must not look pinned when a later one wants to merge with it.
+ */
+void ksm_walk_put_item(struct ksm_walk *walk, unsigned int index)
+{
+	if (index + 1 < walk->nr && !walk->item[index + 1].owns_ref)
+		return;
+	while (!walk->item[index].owns_ref && index)
+		index--;
+	item_put(&walk->item[index]);
+}
+
+/**
+ * ksm_walk_put - drop the references that a walk still holds
  * @walk: the walk; empty afterwards
  */
 void ksm_walk_put(struct ksm_walk *walk)
@@ -154,8 +179,7 @@ void ksm_walk_put(struct ksm_walk *walk)
 	unsigned int i;
 
 	for (i = 0; i < walk->nr; i++)
-		if (walk->item[i].owns_ref)
-			put_page(walk->item[i].page);
+		item_put(&walk->item[i]);
 	walk->nr = 0;
 }
 
@@ -177,8 +201,7 @@ void ksm_walk_was_split(struct ksm_walk *walk, unsigned int index)
 	walk->item[index].owns_ref = true;
 
 	for (owner = index + 1; owner < walk->nr; owner++)
-		if (walk->item[owner].owns_ref)
-			put_page(walk->item[owner].page);
+		item_put(&walk->item[owner]);
 	walk->nr = index + 1;
 	walk->next = walk->start +
 		((walk->item[index].slot + 1UL) << PAGE_SHIFT);
@@ -239,7 +262,28 @@ struct page *ksm_walk_get_page(struct vm_area_struct *vma, unsigned long addr)
 
 struct kpage_search {
 	unsigned long addr;
+	bool zero;
 };
+
+/* Does the PTE map a KSM page, or the zero page that a merge put there? */
+static bool pte_is_merged(struct vm_area_struct *vma, unsigned long addr,
+			  pte_t pte, bool *zero)
+{
+	struct page *page = NULL;
+	swp_entry_t entry;
+
+	*zero = pte_present(pte) && ksm_pte_is_zero(pte);
+	if (*zero)
+		return true;
+	if (pte_present(pte)) {
+		page = vm_normal_page(vma, addr, pte);
+	} else if (!pte_none(pte)) {
+		entry = pte_to_swp_entry(pte);
+		if (is_migration_entry(entry))
+			page = pfn_swap_entry_to_page(entry);
+	}
+	return page && PageKsm(page);
+}
 
 static int kpage_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 			   struct mm_walk *mm_walk)
@@ -256,20 +300,8 @@ static int kpage_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 		return 0;
 	first = ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	for (; addr < end && !found; addr += PAGE_SIZE, ptep++) {
-		struct page *page = NULL;
-		swp_entry_t entry;
-
-		if (pte_present(*ptep)) {
-			page = vm_normal_page(vma, addr, *ptep);
-		} else if (!pte_none(*ptep)) {
-			entry = pte_to_swp_entry(*ptep);
-			if (is_migration_entry(entry))
-				page = pfn_swap_entry_to_page(entry);
-		}
-		if (page && PageKsm(page)) {
-			search->addr = addr;
-			found = 1;
-		}
+		found = pte_is_merged(vma, addr, *ptep, &search->zero);
+		search->addr = addr;
 	}
 	pte_unmap_unlock(first, ptl);
 	return found;
@@ -280,26 +312,27 @@ static const struct mm_walk_ops kpage_ops = {
 };
 
 /**
- * ksm_walk_find_kpage - find the first KSM page in a range
+ * ksm_walk_find_merged - find the first merged page in a range
  * @vma: a VMA
  * @start: first address, page aligned, in @vma
  * @end: where to stop, at most @vma's end
  * @addr: set to the address of the page if there is one
+ * @zero: set to whether it is the zero page
  *
  * A KSM page under migration counts, too.
  *
  * Context: mmap_lock held. May reschedule.
- * Return: 1 if @addr was set, 0 if there is none.
+ * Return: true if @addr and @zero were set.
  */
-int ksm_walk_find_kpage(struct vm_area_struct *vma, unsigned long start,
-			unsigned long end, unsigned long *addr)
+bool ksm_walk_find_merged(struct vm_area_struct *vma, unsigned long start,
+			  unsigned long end, unsigned long *addr, bool *zero)
 {
 	struct kpage_search search;
-	int found;
 
 	mmap_assert_locked(vma->vm_mm);
-	found = walk_page_range_vma(vma, start, end, &kpage_ops, &search);
-	if (found)
-		*addr = search.addr;
-	return found;
+	if (!walk_page_range_vma(vma, start, end, &kpage_ops, &search))
+		return false;
+	*addr = search.addr;
+	*zero = search.zero;
+	return true;
 }

@@ -43,11 +43,12 @@ struct ksm_walk {
 
 void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 		 struct ksm_walk *walk);
+void ksm_walk_put_item(struct ksm_walk *walk, unsigned int index);
 void ksm_walk_put(struct ksm_walk *walk);
 void ksm_walk_was_split(struct ksm_walk *walk, unsigned int index);
 struct page *ksm_walk_get_page(struct vm_area_struct *vma, unsigned long addr);
-int ksm_walk_find_kpage(struct vm_area_struct *vma, unsigned long start,
-			unsigned long end, unsigned long *addr);
+bool ksm_walk_find_merged(struct vm_area_struct *vma, unsigned long start,
+			  unsigned long end, unsigned long *addr, bool *zero);
 
 static inline bool ksm_mm_is_exiting(struct mm_struct *mm)
 {
