@@ -238,6 +238,47 @@ static void test_over_the_limit(void)
 	ksm_expect("alone again", 1, 9, 0, 0);
 }
 
+static void wiped_child(void *arg)
+{
+	struct family *f = arg;
+
+	area_check_zero(f->p, 20, "wiped in the child");
+	area_fill_same(f->p, 20, 1);
+	ksm_wait_scans(3);
+	area_check_same(f->p, 20, 1, "wiped and filled in the child");
+}
+
+static void test_wipe_on_fork(void)
+{
+	struct family f = merged_family(20);
+
+	area_advise(f.p, 20, MADV_WIPEONFORK);
+	join(child(wiped_child, &f));
+	area_check_same(f.p, 20, 1, "in the parent");
+	ksm_forget();
+	ksm_expect("alone again", 1, 19, 0, 0);
+}
+
+static void lacking_child(void *arg)
+{
+	struct family *f = arg;
+
+	must(madvise(f->p, 20 * page_size, MADV_NORMAL) && errno == ENOMEM,
+	     "the child has what MADV_DONTFORK withholds");
+	ksm_wait_scans(2);
+}
+
+static void test_dont_fork(void)
+{
+	struct family f = merged_family(20);
+
+	area_advise(f.p, 20, MADV_DONTFORK);
+	join(child(lacking_child, &f));
+	area_check_same(f.p, 20, 1, "in the parent");
+	ksm_forget();
+	ksm_expect("alone again", 1, 19, 0, 0);
+}
+
 static const struct ksm_case cases[] = {
 	{ "child_sees", test_child_sees },
 	{ "both_write", test_both_write },
@@ -250,6 +291,8 @@ static const struct ksm_case cases[] = {
 	{ "three_generations", test_three_generations },
 	{ "parent_unmaps", test_parent_unmaps },
 	{ "over_the_limit", test_over_the_limit },
+	{ "wipe_on_fork", test_wipe_on_fork },
+	{ "dont_fork", test_dont_fork },
 	{ }
 };
 

@@ -167,14 +167,38 @@ static void test_ignores_hugetlb(void)
 		file_write(knob, text);
 		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-		snprintf(text, sizeof(text), "%ld", had);
-		file_write(knob, text);
 	}
 	if (p == MAP_FAILED)
 		skip("no hugetlb page to be had: %m");
 	area_fill_same(p, 512, 9);
 	expect_ignored("hugetlb", p, bytes);
 	area_check_same(p, 512, 9, "hugetlb");
+}
+
+/* Memory of the heap and of the stack is like any other. */
+static void test_heap_and_stack(void)
+{
+	enum { N = 6 };
+	char stack[(N + 1) * 4096], *s, *h;
+
+	must(page_size == 4096, "pages of %zu bytes", page_size);
+	s = (char *)(((uintptr_t)stack + page_size - 1) & ~(page_size - 1));
+	h = sbrk((N + 1) * page_size);
+	must(h != (void *)-1, "sbrk: %m");
+	h = (char *)(((uintptr_t)h + page_size - 1) & ~(page_size - 1));
+	area_fill_same(s, N, 1);
+	area_fill_same(h, N, 1);
+	expect_advice("heap", h, N * page_size, MADV_MERGEABLE, 0);
+	expect_advice("stack", s, N * page_size, MADV_MERGEABLE, 0);
+	expect_mg("heap", h, true);
+	expect_mg("stack", s, true);
+	ksm_settle();
+	ksm_expect("heap and stack", 1, 2 * N - 1, 0, 0);
+	area_check_same(s, N, 1, "stack");
+	area_check_same(h, N, 1, "heap");
+	area_fill_each(s, N, 40);
+	area_check_each(s, N, 40, "stack, written");
+	area_check_same(h, N, 1, "heap, not written");
 }
 
 /* A private file mapping takes the advice; only its own pages merge. */
@@ -212,6 +236,7 @@ static const struct ksm_case cases[] = {
 	{ "ignores_shared", test_ignores_shared },
 	{ "ignores_special", test_ignores_special },
 	{ "ignores_hugetlb", test_ignores_hugetlb },
+	{ "heap_and_stack", test_heap_and_stack },
 	{ "private_file", test_private_file },
 	{ }
 };

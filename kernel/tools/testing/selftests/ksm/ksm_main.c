@@ -27,20 +27,36 @@ static const struct ksm_topic *const topics[] = {
 	&topic_swap, &topic_hotplug, &topic_inject, &topic_stress,
 };
 
-/* Every writable file, and its value for a case; in the order of writing. */
+#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
+#define DEBUGFS "/sys/kernel/debug/"
+
+/*
+ * Every file that a case may write to, and its value before a case, in the
+ * order of writing; without value it gets back the one that it had.
+ */
 static struct knob {
-	const char *name, *value;
+	const char *path, *value;
 	char saved[64];
 } knobs[] = {
-	{ "run", "2" },
-	{ "advisor_mode", "none" },
-	{ "smart_scan", "0" },
-	{ "max_page_sharing", "256" },
-	{ "merge_across_nodes", "1" },
-	{ "use_zero_pages", "0" },
-	{ "stable_node_chains_prune_millisecs", "2000" },
-	{ "pages_to_scan", "100000" },
-	{ "sleep_millisecs", "1" },
+	{ KSM_DIR "run", "2" },
+	{ KSM_DIR "advisor_mode", "none" },
+	{ KSM_DIR "smart_scan", "0" },
+	{ KSM_DIR "max_page_sharing", "256" },
+	{ KSM_DIR "merge_across_nodes", "1" },
+	{ KSM_DIR "use_zero_pages", "0" },
+	{ KSM_DIR "stable_node_chains_prune_millisecs", "2000" },
+	{ KSM_DIR "pages_to_scan", "100000" },
+	{ KSM_DIR "sleep_millisecs", "1" },
+	{ KHUGEPAGED "scan_sleep_millisecs", NULL },
+	{ KHUGEPAGED "alloc_sleep_millisecs", NULL },
+	{ KHUGEPAGED "pages_to_scan", NULL },
+	{ KHUGEPAGED "max_ptes_shared", NULL },
+	{ DEBUGFS "failslab/ignore-gfp-wait", NULL },
+	{ DEBUGFS "failslab/verbose", NULL },
+	{ DEBUGFS "fail_page_alloc/ignore-gfp-wait", NULL },
+	{ DEBUGFS "fail_page_alloc/verbose", NULL },
+	{ DEBUGFS "fail_page_alloc/min-order", NULL },
+	{ "/proc/sys/vm/nr_hugepages", NULL },
 };
 
 static struct {
@@ -68,14 +84,11 @@ static void bail_out(const char *why, const char *detail)
 
 static void save_knobs(void)
 {
-	char path[128];
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(knobs); i++) {
-		FILE *f;
+		FILE *f = fopen(knobs[i].path, "re");
 
-		snprintf(path, sizeof(path), KSM_DIR "%s", knobs[i].name);
-		f = fopen(path, "re");
 		if (!f)
 			continue;
 		if (!fgets(knobs[i].saved, sizeof(knobs[i].saved), f))
@@ -95,20 +108,29 @@ static const char *chosen(char *text)
 	return open + 1;
 }
 
+/* Write to a file that existed at the start; NULL is what it had then. */
+static void write_knob(const struct knob *k, const char *value)
+{
+	char text[sizeof(k->saved)];
+	int err;
+
+	if (!k->saved[0])
+		return;
+	memcpy(text, k->saved, sizeof(text));
+	if (!value)
+		value = chosen(text);
+	err = file_write(k->path, value);
+	if (err)
+		printf("# cannot write %s to %s: %s\n", value, k->path,
+		       strerror(-err));
+}
+
 static void reset_knobs(void)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(knobs); i++) {
-		int err;
-
-		if (!knobs[i].saved[0])
-			continue;
-		err = ksm_write(knobs[i].name, knobs[i].value);
-		if (err)
-			printf("# cannot write %s to %s: %s\n", knobs[i].value,
-			       knobs[i].name, strerror(-err));
-	}
+	for (i = 0; i < ARRAY_SIZE(knobs); i++)
+		write_knob(&knobs[i], knobs[i].value);
 }
 
 static void restore_knobs(void)
@@ -117,18 +139,8 @@ static void restore_knobs(void)
 
 	/* run last: it may start ksmd, which makes some others busy. */
 	ksm_write("run", "2");
-	for (i = ARRAY_SIZE(knobs); i-- > 0; ) {
-		char text[sizeof(knobs[i].saved)];
-		int err;
-
-		if (!knobs[i].saved[0])
-			continue;
-		memcpy(text, knobs[i].saved, sizeof(text));
-		err = ksm_write(knobs[i].name, chosen(text));
-		if (err)
-			printf("# cannot restore %s to %s: %s\n", knobs[i].name,
-			       text, strerror(-err));
-	}
+	for (i = ARRAY_SIZE(knobs); i-- > 0; )
+		write_knob(&knobs[i], NULL);
 }
 
 /* --- one case -------------------------------------------------------------- */

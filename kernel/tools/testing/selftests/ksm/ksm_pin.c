@@ -197,6 +197,58 @@ static void test_vmsplice_outlives(void)
 	free(buf);
 }
 
+struct remote {
+	char *p;
+	pid_t owner;
+};
+
+static void remote_page(struct remote *r, size_t at, char *buf, bool write)
+{
+	struct iovec mine = { buf, page_size };
+	struct iovec its = { page_at(r->p, at), page_size };
+	ssize_t n = write ? process_vm_writev(r->owner, &mine, 1, &its, 1, 0) :
+			    process_vm_readv(r->owner, &mine, 1, &its, 1, 0);
+
+	must(n == (ssize_t)page_size, "%s another process gives %zd: %m",
+	     write ? "writing to" : "reading from", n);
+}
+
+/* Writes whole pages of the parent's memory, and reads them back. */
+static void write_remotely(void *arg)
+{
+	struct remote *r = arg;
+	char *buf = malloc(page_size);
+	int n;
+
+	for (n = 0; n < 200; n++) {
+		page_fill(buf, 500 + n);
+		remote_page(r, n % 8, buf, true);
+		memset(buf, 0, page_size);
+		remote_page(r, n % 8, buf, false);
+		page_check(buf, 500 + n, "read back from another process");
+		page_fill(buf, 1);
+		remote_page(r, n % 8, buf, true);
+		if (n % 8 == 0)
+			nap_ms(1);
+	}
+	free(buf);
+}
+
+/* Another process writes to memory that merges all the while. */
+static void test_remote_writes(void)
+{
+	struct remote r = { area_same(8, 1), getpid() };
+	char *calm = area_same(8, 1);
+
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	join(child(write_remotely, &r));
+	area_check_same(r.p, 8, 1, "written by another process");
+	area_check_same(calm, 8, 1, "not written");
+	ksm_forget();
+	ksm_expect("at the end", 1, 15, 0, 0);
+}
+
 static const struct ksm_case cases[] = {
 	{ "direct_reads", test_direct_reads },
 	{ "direct_read_merged", test_direct_read_merged },
@@ -204,6 +256,7 @@ static const struct ksm_case cases[] = {
 	{ "vmsplice_holds", test_vmsplice_holds },
 	{ "vmsplice_merged", test_vmsplice_merged },
 	{ "vmsplice_outlives", test_vmsplice_outlives },
+	{ "remote_writes", test_remote_writes },
 	{ }
 };
 

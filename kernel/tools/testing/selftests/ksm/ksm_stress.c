@@ -198,47 +198,74 @@ static void stress_process(void *arg)
 	}
 }
 
-static void run_stress(int processes)
+static void run_stress(int processes, void (*meanwhile)(struct load *l))
 {
 	struct load l = { 0, now_ms() + STRESS_MS, shared_new(page_size) };
-	long cow = vmstat_of("cow_ksm"), scans;
+	long cow = vmstat_of("cow_ksm");
 	pid_t pid[8];
+	char *calm;
 	int n;
 
 	ksm_set("sleep_millisecs", 0);
-	area_same(2, 0);
+	calm = area_same(2, 0);
 	ksm_settle();
-	scans = ksm_read("full_scans");
 	for (n = 0; n < processes; n++) {
 		l.number = n;
 		pid[n] = child(stress_process, &l);
 	}
+	if (meanwhile)
+		meanwhile(&l);
 	for (n = 0; n < processes; n++)
 		join(pid[n]);
-	ksm_note("stress: %llu steps, %ld passes, %ld COW breaks",
-		 (unsigned long long)*l.steps, ksm_read("full_scans") - scans,
-		 vmstat_of("cow_ksm") - cow);
-	must(ksm_read("full_scans") > scans, "no pass in all the time");
+	ksm_note("stress: %llu steps, %ld COW breaks, full_scans is %ld",
+		 (unsigned long long)*l.steps, vmstat_of("cow_ksm") - cow,
+		 ksm_read("full_scans"));
 	must(vmstat_of("cow_ksm") > cow, "no COW break in all the time");
+	area_check_same(calm, 2, 0, "calm pages");
 	ksm_forget();
 	ksm_expect("all over", 1, 1, 0, 0);
 }
 
 static void test_random_writes(void)
 {
-	run_stress(3);
+	run_stress(3, NULL);
 }
 
 static void test_random_writes_low_limit(void)
 {
 	ksm_set("max_page_sharing", 3);
 	ksm_set("stable_node_chains_prune_millisecs", 0);
-	run_stress(2);
+	run_stress(2, NULL);
+}
+
+/* Reclaim, compaction, giving back and zero pages, in turn. */
+static void disturb(struct load *l)
+{
+	static const char *const run[] = { "1", "2", "1", "0", "1" };
+	unsigned int n;
+
+	for (n = 0; now_ms() < l->limit; n++) {
+		memcg_reclaim((64 + n % 8 * 64) * page_size);
+		if (n % 8 == 3)
+			file_write("/proc/sys/vm/compact_memory", "1");
+		ksm_write("use_zero_pages", n % 2 ? "1" : "0");
+		ksm_write("run", run[n % ARRAY_SIZE(run)]);
+		nap_ms(20);
+	}
+	ksm_set("run", 1);
+}
+
+static void test_everything_at_once(void)
+{
+	memcg_enter();
+	swap_on(64ul << 20);
+	run_stress(2, disturb);
 }
 
 static const struct ksm_case cases[] = {
 	{ "random_writes", test_random_writes },
 	{ "random_writes_low_limit", test_random_writes_low_limit },
+	{ "everything_at_once", test_everything_at_once, KSM_EXCLUSIVE },
 	{ }
 };
 

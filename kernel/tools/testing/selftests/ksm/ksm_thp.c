@@ -116,12 +116,59 @@ static void test_unmerge_and_discard(void)
 	must_eq("merged pages", area_count_ksm(p, pages / 2), 0);
 }
 
+static void khugepaged_knob(const char *name, const char *value)
+{
+	char path[128];
+	int err;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/mm/transparent_hugepage/khugepaged/%s", name);
+	err = file_write(path, value);
+	if (err == -ENOENT)
+		skip("no %s", path);
+	must(!err, "writing %s to %s: %s", value, path, strerror(-err));
+}
+
+/* khugepaged makes huge what ksmd splits and merges, both at full speed. */
+static void test_khugepaged_fights(void)
+{
+	uint64_t limit = now_ms() + 3000;
+	size_t pages = huge_pages(), i;
+	char *p = huge_new(2);
+	unsigned int n = 0;
+
+	khugepaged_knob("scan_sleep_millisecs", "0");
+	khugepaged_knob("alloc_sleep_millisecs", "0");
+	khugepaged_knob("pages_to_scan", "4096");
+	khugepaged_knob("max_ptes_shared", "511");
+	ksm_set("sleep_millisecs", 0);
+	for (i = 0; i < 2 * pages; i++)
+		page_fill(page_at(p, i), i % 8);
+	area_advise(p, 2 * pages, MADV_MERGEABLE);
+	ksm_set("run", 1);
+	while (now_ms() < limit) {
+		i = n++ * 37 % (2 * pages);
+		page_check(page_at(p, i), i % 8, "khugepaged against ksmd");
+		page_fill(page_at(p, i), i % 8 + 100);
+		page_check(page_at(p, i), i % 8 + 100, "written");
+		page_fill(page_at(p, i), i % 8);
+	}
+	for (i = 0; i < 2 * pages; i++)
+		page_check(page_at(p, i), i % 8, "at the end");
+	must(madvise(p, 2 * HUGE_BYTES, MADV_UNMERGEABLE) == 0,
+	     "MADV_UNMERGEABLE: %m");
+	must_eq("merged pages", area_count_ksm(p, 2 * pages), 0);
+	for (i = 0; i < 2 * pages; i++)
+		page_check(page_at(p, i), i % 8, "given back");
+}
+
 static const struct ksm_case cases[] = {
 	{ "all_equal", test_all_equal },
 	{ "two_equal", test_two_equal },
 	{ "one_in_it", test_one_in_it },
 	{ "unique", test_unique },
 	{ "unmerge_and_discard", test_unmerge_and_discard },
+	{ "khugepaged_fights", test_khugepaged_fights, KSM_EXCLUSIVE },
 	{ }
 };
 
