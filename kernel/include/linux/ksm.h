@@ -17,15 +17,26 @@
 
 #ifdef CONFIG_KSM
 
-int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
-		unsigned long end, int advice, unsigned long *vm_flags);
-int __ksm_enter(struct mm_struct *mm);
-void __ksm_exit(struct mm_struct *mm);
 struct page *ksm_might_need_to_copy(struct page *page,
 				    struct vm_area_struct *vma,
 				    unsigned long address);
 void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
 void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
+
+int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, int advice, unsigned long *vm_flags);
+int __ksm_enter(struct mm_struct *mm);
+void __ksm_exit(struct mm_struct *mm);
+
+/**
+ * ksm_exit - the last user of an mm is gone
+ * @mm: the mm; its page tables are about to be torn down
+ */
+static inline void ksm_exit(struct mm_struct *mm)
+{
+	if (test_bit(MMF_VM_MERGEABLE, &mm->flags))
+		__ksm_exit(mm);
+}
 
 /**
  * ksm_fork - a new mm is being made from an old one
@@ -44,16 +55,6 @@ static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 		mm->ksm_rmap_items = 0;
 	}
 	return test_bit(MMF_VM_MERGEABLE, &oldmm->flags) ? __ksm_enter(mm) : 0;
-}
-
-/**
- * ksm_exit - the last user of an mm is gone
- * @mm: the mm; its page tables are about to be torn down
- */
-static inline void ksm_exit(struct mm_struct *mm)
-{
-	if (test_bit(MMF_VM_MERGEABLE, &mm->flags))
-		__ksm_exit(mm);
 }
 
 /**

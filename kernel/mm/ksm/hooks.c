@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
-
  * What the rest of the kernel calls to register and unregister memory; see
  * include/linux/ksm.h. rmap.c has what it asks about KSM pages.
  */

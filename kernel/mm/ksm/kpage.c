@@ -176,3 +176,20 @@ void ksm_kpage_moved(struct folio *newfolio, struct folio *folio)
 	smp_wmb();
 	ksm_kpage_disown(&folio->page);
 }
+
+static bool unmerging;
+
+/**
+ * ksm_kpage_set_unmerging - say whether KSM pages may come back from swap as such
+ * @on: from now on give each address a copy
+ */
+void ksm_kpage_set_unmerging(bool on)
+{
+	WRITE_ONCE(unmerging, on);
+}
+
+/** ksm_kpage_is_unmerging - see ksm_kpage_set_unmerging() */
+bool ksm_kpage_is_unmerging(void)
+{
+	return READ_ONCE(unmerging);
+}

@@ -22,6 +22,8 @@ struct page *ksm_kpage_get(struct ksm_stable_node *node,
 struct ksm_stable_node *ksm_kpage_node(struct page *page);
 void ksm_kpage_adopt(struct page *page, struct ksm_stable_node *node);
 void ksm_kpage_disown(struct page *page);
+void ksm_kpage_set_unmerging(bool on);
+bool ksm_kpage_is_unmerging(void);
 void ksm_kpage_moved(struct folio *newfolio, struct folio *folio);
 
 static inline void ksm_kpage_unlock_put(struct page *page)

@@ -170,17 +170,17 @@ static void find_stable(struct ksm_domain *domain, struct page *page, u64 hash,
 static bool merge_with_stable(struct ksm_domain *domain, struct ksm_scanned *s,
 			      u64 hash, struct ksm_copy **full)
 {
-	struct stable_match match;
+	struct stable_match found;
 	enum ksm_refusal why;
 
-	find_stable(domain, s->page, hash, &match);
-	*full = match.full;
-	if (!match.copy)
+	find_stable(domain, s->page, hash, &found);
+	*full = found.full;
+	if (!found.copy)
 		return false;
 	why = prepare(s);
 	if (!why)
-		why = merge_into(s, ksm_copy_node(match.copy), match.kpage);
-	put_page(match.kpage);
+		why = merge_into(s, ksm_copy_node(found.copy), found.kpage);
+	put_page(found.kpage);
 	ksm_stats_refused(&domain->stats, why);
 	return true;
 }

@@ -4,24 +4,9 @@
 #define _MM_KSM_MERGE_H
 
 #include <linux/mm.h>
-#include <linux/pgtable.h>
 #include "types.h"
 
 struct ksm_stable_node;
-
-/*
- * The zero page where a merge put it. A fault maps it clean; the dirty bit, which
- * has no other meaning for a page that is never written, tells ours from those.
- */
-static inline pte_t ksm_zero_pte(unsigned long addr, pgprot_t prot)
-{
-	return pte_mkdirty(pte_mkspecial(pfn_pte(my_zero_pfn(addr), prot)));
-}
-
-static inline bool ksm_pte_is_zero(pte_t pte)
-{
-	return is_zero_pfn(pte_pfn(pte)) && pte_dirty(pte);
-}
 
 bool ksm_page_is_pinned(struct page *page, unsigned int own_refs);
 enum ksm_refusal ksm_split_page(struct page *page);

@@ -268,20 +268,31 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 	ksm_mapping_free(mapping);
 }
 
+static bool node_is_in_chain(const struct ksm_stable_node *node)
+{
+	return node->copy.lead->nr_copies > 1;
+}
+
 /**
  * ksm_node_prune_idle - free the nodes whose page is gone
  * @domain: the domain
+ * @chains: look at those of contents with several KSM pages, too. A full content
+ *	keeps many nodes: how often they are looked at is the administrator's
+ *	choice (stable_node_chains_prune_millisecs).
  *
  * Context: ksm_scan_mutex held. May reschedule.
  */
-void ksm_node_prune_idle(struct ksm_domain *domain)
+void ksm_node_prune_idle(struct ksm_domain *domain, bool chains)
 {
 	struct ksm_stable_node *node, *next;
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	list_for_each_entry_safe(node, next, &domain->idle, idle) {
-		struct page *page = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
+		struct page *page;
 
+		if (!chains && node_is_in_chain(node))
+			continue;
+		page = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
 		if (IS_ERR(page))
 			node_remove(node);
 		else

@@ -11,7 +11,6 @@
 #include <linux/vmstat.h>
 
 #include "../internal.h"
-#include "control.h"
 #include "kpage.h"
 
 static bool walk_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
@@ -111,7 +110,7 @@ static bool swapin_fits(struct page *page, struct vm_area_struct *vma,
 	struct anon_vma *anon_vma;
 
 	if (PageKsm(page))
-		return ksm_kpage_node(page) && !ksm_is_unmerging();
+		return ksm_kpage_node(page) && !ksm_kpage_is_unmerging();
 	anon_vma = folio_anon_vma(page_folio(page));
 	if (!anon_vma)
 		return true;

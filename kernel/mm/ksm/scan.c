@@ -7,6 +7,7 @@
  * last mm's last chunk was seen.
  */
 #include <linux/freezer.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
@@ -15,6 +16,7 @@
 #include <linux/wait.h>
 
 #include "control.h"
+#include "kpage.h"
 #include "match.h"
 #include "merge.h"
 #include "node.h"
@@ -25,10 +27,11 @@
  * struct scan_state - the one scan
  * @thread: ksmd
  * @pace: see struct ksm_pace; read and written without a lock
- * @run: what we were told; written under ksm_scan_mutex
+ * @run: what we were told; written by set_run(), read without a lock
  * @offlining: memory is going away: nodes must not be touched; ditto
  * @in_pass: a pass has begun; under ksm_scan_mutex
  * @full_scans: passes completed since run was last 2; ditto
+ * @next_prune: when, in jiffies, nodes in chains are next looked at; ditto
  * @walk: the pages of the current step; ditto
  * @seen: which slots of the current chunk they are in; ditto
  * @wake: woken when there may be something to do, or no longer offlining
@@ -41,12 +44,14 @@ static struct scan_state {
 	bool offlining;
 	bool in_pass;
 	u64 full_scans;
+	unsigned long next_prune;
 	struct ksm_walk walk;
 	DECLARE_BITMAP(seen, KSM_CHUNK_PAGES);
 	wait_queue_head_t wake;
 	wait_queue_head_t nap;
 } scan = {
 	.pace = { .pages_to_scan = 100, .sleep_millisecs = 20 },
+	.next_prune = INITIAL_JIFFIES,
 	.wake = __WAIT_QUEUE_HEAD_INITIALIZER(scan.wake),
 	.nap = __WAIT_QUEUE_HEAD_INITIALIZER(scan.nap),
 };
@@ -168,6 +173,17 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 	return nr;
 }
 
+static void prune(void)
+{
+	struct ksm_domain *domain = &ksm_default_domain;
+	bool chains = time_after_eq(jiffies, scan.next_prune);
+
+	ksm_node_prune_idle(domain, chains);
+	if (chains)
+		scan.next_prune = jiffies +
+			msecs_to_jiffies(domain->limits.prune_millisecs);
+}
+
 static void begin_pass(void)
 {
 	/*
@@ -175,7 +191,7 @@ static void begin_pass(void)
 	 * reference that makes them look pinned.
 	 */
 	lru_add_drain_all();
-	ksm_node_prune_idle(&ksm_default_domain);
+	prune();
 	ksm_cursor_rewind(KSM_CURSOR_SCAN);
 	scan.in_pass = true;
 }
@@ -246,10 +262,11 @@ static int ksmd(void *unused)
 static int unmerge_vmas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
+	struct vma_iterator vmi;
 	int err = 0;
 
 	mmap_assert_locked(mm);
+	vma_iter_init(&vmi, mm, 0);
 	for_each_vma(vmi, vma) {
 		if (ksm_mm_is_exiting(mm))
 			break;
@@ -305,6 +322,14 @@ enum ksm_run ksm_get_run(void)
 	return READ_ONCE(scan.run);
 }
 
+/* The one place where run changes. */
+static void set_run(enum ksm_run run)
+{
+	lockdep_assert_held(&ksm_scan_mutex);
+	WRITE_ONCE(scan.run, run);
+	ksm_kpage_set_unmerging(run == KSM_RUN_UNMERGE);
+}
+
 /** ksm_is_unmerging - is everything being unmerged, or was it last? */
 bool ksm_is_unmerging(void)
 {
@@ -330,14 +355,14 @@ int ksm_set_run(unsigned int run)
 		return -EINVAL;
 	lock_while_online();
 	if (scan.run != run) {
-		WRITE_ONCE(scan.run, run);
+		set_run(run);
 		if (run == KSM_RUN_UNMERGE) {
 			set_current_oom_origin();
 			err = unmerge_all();
 			clear_current_oom_origin();
 		}
 		if (err)
-			WRITE_ONCE(scan.run, KSM_RUN_STOP);
+			set_run(KSM_RUN_STOP);
 	}
 	mutex_unlock(&ksm_scan_mutex);
 	if (run == KSM_RUN_MERGE)

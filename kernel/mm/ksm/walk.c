@@ -13,7 +13,6 @@
 #include <linux/swapops.h>
 
 #include "mapping.h"
-#include "merge.h"
 #include "walk.h"
 
 /*
@@ -121,7 +120,7 @@ void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 		 struct ksm_walk *walk)
 {
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, addr);
+	struct vma_iterator vmi;
 
 	mmap_assert_locked(mm);
 	walk->nr = 0;
@@ -131,6 +130,7 @@ void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 	walk->mm_done = false;
 	walk->saw_vma = false;
 
+	vma_iter_init(&vmi, mm, addr);
 	for_each_vma(vmi, vma) {
 		if (!(vma->vm_flags & VM_MERGEABLE))
 			continue;
