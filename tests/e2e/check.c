@@ -11,6 +11,14 @@ void checks_clear(Checks *c)
     g_clear_pointer(&c->first_failure, g_free);
 }
 
+/* What is printed now comes below the table, which must not go over it. */
+static void leave_table(const Checks *c)
+{
+    if (c->table_lines) {
+        *c->table_lines = 0;
+    }
+}
+
 static unsigned int check_number(const Checks *c)
 {
     return c->passed + c->failed + c->skipped;
@@ -19,6 +27,7 @@ static unsigned int check_number(const Checks *c)
 static void check_print(const Checks *c, bool ok, const char *name,
                         const char *why)
 {
+    leave_table(c);
     if (c->tap) {
         printf("%s %u - %s\n", ok ? "ok" : "not ok", check_number(c), name);
         if (!ok) {
@@ -63,6 +72,7 @@ bool check_error(Checks *c, GError *err, const char *name)
 void check_skip(Checks *c, const char *name, const char *why)
 {
     c->skipped++;
+    leave_table(c);
     if (c->tap) {
         printf("ok %u - %s # SKIP %s\n", check_number(c), name, why);
     } else {
@@ -75,6 +85,7 @@ void progress(const Checks *c, const char *fmt, ...)
 {
     va_list ap;
 
+    leave_table(c);
     fputs(c->tap ? "# " : "", stdout);
     va_start(ap, fmt);
     vprintf(fmt, ap);

@@ -10,6 +10,7 @@ typedef struct Checks {
     bool tap;
     unsigned int passed, failed, skipped;
     char *first_failure;    /* "name: why", NULL while there is none */
+    int *table_lines;       /* lines that a live table would redraw */
 } Checks;
 
 void checks_clear(Checks *c);

@@ -214,11 +214,15 @@ static bool frames_of_guest(const Guest *g, GArray *frames, GError **errp)
 
     lines = g_strsplit(ok ? text : "", "\n", -1);
     for (char **line = lines; ok && *line; line++) {
+        uint64_t from, to;
+
         /* A mapping's first line, then its "Name: value" lines */
-        if (g_str_has_prefix(*line, "VmFlags:") && strstr(*line, " mg")) {
+        if (sscanf(*line, "%" SCNx64 "-%" SCNx64 " ", &from, &to) == 2) {
+            start = from;
+            end = to;
+        } else if (g_str_has_prefix(*line, "VmFlags:") &&
+                   strstr(*line, " mg")) {
             ok = frames_of_range(fd, start, end, frames, errp);
-        } else {
-            sscanf(*line, "%" SCNx64 "-%" SCNx64 " ", &start, &end);
         }
     }
     if (fd >= 0) {

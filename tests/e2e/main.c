@@ -48,8 +48,8 @@ static bool run_steps(Run *run)
            step_verify(run, "before merging") && step_merge(run) &&
            step_evidence(run, "once settled") &&
            step_verify(run, "after merging") && step_rewrite(run) &&
-           step_kill(run) && step_unmerge(run) && step_detect(run) &&
-           step_poweroff(run);
+           step_kill(run) && step_unmerge(run) && step_remerge(run) &&
+           step_detect(run) && step_poweroff(run);
 }
 
 static bool open_csv(Run *run, GError **errp)
@@ -111,6 +111,7 @@ int main(int argc, char **argv)
     }
     catch_signals();
     run.checks.tap = run.opts.tap;
+    run.checks.table_lines = &run.table.lines;
     run.table.tty = run.opts.tty;
     run.table.prefix = run.opts.tap ? "# " : "";
 

@@ -86,5 +86,6 @@ bool step_evidence(Run *run, const char *when);
 bool step_rewrite(Run *run);            /* step-break.c */
 bool step_kill(Run *run);
 bool step_unmerge(Run *run);
+bool step_remerge(Run *run);
 
 #endif

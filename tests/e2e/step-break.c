@@ -93,7 +93,6 @@ bool step_rewrite(Run *run)
         unsigned int merged;
 
         if (rewrite_guest(run, g, &merged, &err)) {
-            table_leave(&run->table);
             check_cow(run, g, merged);
             progress(&run->checks, "%s: %u merged pages rewritten, %" PRIu64
                      " COW breaks", g->name, merged,
@@ -191,10 +190,24 @@ bool step_unmerge(Run *run)
     if (!err) {
         guest_ram_sharing(run->guests, run->started, &ram, &err);
     }
-    table_leave(&run->table);
     if (!check_error(&run->checks, err, "everything is unmerged")) {
         return false;
     }
     check_unmerged(run, &ram);
     return step_verify(run, "after unmerging");
+}
+
+bool step_remerge(Run *run)
+{
+    GError *err = NULL;
+
+    progress(&run->checks, "Merging again");
+    if (host_set_run(&run->host, KSM_HOST_RUN_MERGING, &err) &&
+        run_wait_passes(run, 3, &err)) {
+        check(&run->checks,
+              host_counter(&run->host, KSM_HOST_PAGES_SHARING) > 0,
+              "memory is merged again after run=2", "pages_sharing is 0");
+    }
+    return check_error(&run->checks, err, "the engine goes on after run=2") &&
+           step_verify(run, "after merging again");
 }

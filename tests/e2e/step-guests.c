@@ -33,7 +33,7 @@ static char *read_qemu_version(Channel *qmp, GError **errp)
     version = json_node_get_object(reply);
     qemu = json_object_get_object_member(version, "qemu");
     return g_strdup_printf(
-        "%d.%d.%d%s", (int)json_object_get_int_member(qemu, "major"),
+        "%d.%d.%d %s", (int)json_object_get_int_member(qemu, "major"),
         (int)json_object_get_int_member(qemu, "minor"),
         (int)json_object_get_int_member(qemu, "micro"),
         json_object_get_string_member(version, "package"));
@@ -234,7 +234,6 @@ bool step_verify(Run *run, const char *when)
         }
         return check_error(&run->checks, err, "agents verify memory");
     }
-    table_leave(&run->table);
     for (int n = 0; n < run->started; n++) {
         if (run->guests[n].running) {
             check_guest_side(run, &run->guests[n], when);
@@ -280,34 +279,64 @@ bool step_detect(Run *run)
 
     if (run->opts.tap) {
         detect(run, &run->guests[0], &err);
-        return check_error(&run->checks, err, "the checks are checked");
+        return check_error(&run->checks, err,
+                           "the agent damages a byte on request");
     }
     return true;
+}
+
+/* The engine keeps nothing of processes that are gone. */
+static bool check_left_over(Run *run)
+{
+    gint64 deadline = g_get_monotonic_time() +
+                      run->opts.step_timeout * G_USEC_PER_SEC;
+    uint64_t shared, sharing;
+    GError *err = NULL;
+
+    do {
+        g_usleep(G_USEC_PER_SEC / 4);
+        if (!host_sample(&run->host, &err)) {
+            return check_error(&run->checks, err, "the host can be read");
+        }
+        shared = host_counter(&run->host, KSM_HOST_PAGES_SHARED);
+        sharing = host_counter(&run->host, KSM_HOST_PAGES_SHARING);
+    } while (shared + sharing > 0 && g_get_monotonic_time() < deadline);
+    return check(&run->checks, shared + sharing == 0,
+                 "nothing stays merged once all guests have ended",
+                 "pages_shared %" PRIu64 ", pages_sharing %" PRIu64
+                 " after %d s", shared, sharing, run->opts.step_timeout);
+}
+
+/* Let @g power off, and see that its whole life was in order. */
+static bool power_off(Run *run, Guest *g)
+{
+    g_autofree char *name = g_strdup_printf("%s powers off", g->name);
+    GError *err = NULL;
+
+    guest_ask(g, "poweroff");
+    if (guest_wait_reply(g, run->opts.step_timeout, &err) &&
+        (!guest_wait_exit(g, run->opts.step_timeout) || g->exit_status)) {
+        g_set_error(&err, SHARING_ERROR, SHARING_ERROR_HOST,
+                    "%s, wait status 0x%x",
+                    g->pid ? "still running" : "ended badly",
+                    g->exit_status);
+    }
+    return check_error(&run->checks, err, name);
 }
 
 bool step_poweroff(Run *run)
 {
     bool ok = check_services(run, "at the end");
-    GError *err = NULL;
 
-    run_tell(run, "poweroff", &err);
-    ok = check_error(&run->checks, err, "agents accept the power off") && ok;
     for (int n = 0; n < run->started; n++) {
         Guest *g = &run->guests[n];
-        g_autofree char *name = g_strdup_printf("%s powers off", g->name);
-        g_autofree char *log_name =
+        g_autofree char *name =
             g_strdup_printf("%s: nothing wrong in its kernel's log", g->name);
-        g_autofree char *log = guest_complaints(g, &run->opts);
+        g_autofree char *log = NULL;
 
-        if (g->running) {
-            bool ended = guest_wait_exit(g, run->opts.step_timeout);
-
-            ok = check(&run->checks, ended && !g->exit_status, name,
-                       "%s, wait status 0x%x",
-                       ended ? "ended badly" : "still running",
-                       g->exit_status) && ok;
-        }
-        ok = check(&run->checks, !log, log_name, "%s", log) && ok;
+        ok = (!g->running || power_off(run, g)) && ok;
+        log = guest_complaints(g, &run->opts);
+        ok = check(&run->checks, !log, name, "%s", log) && ok;
     }
-    return ok;
+    return check_left_over(run) && ok;
 }

@@ -80,7 +80,6 @@ bool step_merge(Run *run)
     progress(&run->checks, "Merging");
     if (merge(run, &settled, &err)) {
         take_settled(run);
-        table_leave(&run->table);
         progress(&run->checks, settled
                  ? "Sharing has settled after %.0f s"
                  : "Sharing still grows after %.0f s, going on",
@@ -167,7 +166,6 @@ bool step_evidence(Run *run, const char *when)
     bool ok = freeze(run, &err) &&
               guest_ram_sharing(run->guests, run->started, &ram, &err);
 
-    table_leave(&run->table);
     if (ok) {
         check_agreement(run, &ram, when);
         if (!run->rewritten) {

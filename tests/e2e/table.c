@@ -75,8 +75,3 @@ void table_draw(Table *t, const Host *host, const Guest *guests, int count,
     }
     fflush(stdout);
 }
-
-void table_leave(Table *t)
-{
-    t->lines = 0;
-}

@@ -10,7 +10,8 @@ typedef struct Table {
     bool shown;             /* draw at all */
     bool tty;               /* redraw in place */
     const char *prefix;     /* of every line */
-    int lines;              /* drawn last, to go back over */
+    int lines;              /* drawn last, to go back over; other output
+                             * sets it to 0 and so leaves them alone */
     double last;            /* when it was drawn, in seconds of the run */
 } Table;
 
@@ -25,8 +26,5 @@ char *table_text(const Host *host, const Guest *guests, int count,
 /* Draw if it is time to: every second on a terminal, else every five. */
 void table_draw(Table *t, const Host *host, const Guest *guests, int count,
                 double ksmd_seconds, double seconds);
-
-/* Other output follows: leave the last drawing where it is. */
-void table_leave(Table *t);
 
 #endif
