@@ -165,6 +165,27 @@ struct ksm_copy *ksm_chain_choose(struct ksm_copy *lead, u32 limit)
 }
 
 /**
+ * ksm_chain_is_spare() - could another copy take over all sharers of this one?
+ * @copy: a copy
+ * @limit: max_page_sharing, at least 2
+ *
+ * COW leaves copies with a few sharers each. Only the copy that a search would
+ * choose is ever a target, so of two spare copies one is emptied into the other,
+ * never both.
+ *
+ * Context: caller serialises calls on the domain.
+ * Return: true if @copy is not the one chosen for new sharers, and that one has
+ * room for all of @copy's.
+ */
+bool ksm_chain_is_spare(struct ksm_copy *copy, u32 limit)
+{
+	struct ksm_copy *target = ksm_chain_choose(copy->lead, limit);
+
+	return target && target != copy && target->sharers &&
+	       target->sharers + copy->sharers <= limit;
+}
+
+/**
  * ksm_chain_share() - count one more sharer of a copy
  * @copy: the copy
  * @limit: sharers that a KSM page may have, 2 or more; the same in all calls for

@@ -4,8 +4,8 @@
  *
  * The first KSM page of a content is its lead and stands in the stable index.
  * When it is full, further copies hang on the lead's list, those with room
- * before those without, so that choosing a copy is O(1). No call allocates:
- * none can fail. A lead that goes away hands its place to a copy.
+ * before those without, so that choosing a copy is O(1). No call can fail. A lead
+ * that goes away hands its place to a copy, which is O(copies); see chain.c.
  *
  * All calls on one domain are serialised by the caller.
  */
@@ -42,6 +42,7 @@ void ksm_chain_remove(struct ksm_index *index, struct ksm_copy *copy,
 		      struct ksm_stats *stats);
 
 struct ksm_copy *ksm_chain_choose(struct ksm_copy *lead, u32 limit);
+bool ksm_chain_is_spare(struct ksm_copy *copy, u32 limit);
 void ksm_chain_share(struct ksm_copy *copy, u32 limit, struct ksm_stats *stats);
 void ksm_chain_unshare(struct ksm_copy *copy, u32 limit, struct ksm_stats *stats);
 

@@ -477,18 +477,33 @@ static enum ksm_refusal adopt_sharer(struct ksm_scanned *s)
 	return why;
 }
 
-static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
+/*
+ * A page that maps the KSM page that its record names. Where COW has left two
+ * copies of a content that fit into one, this sharer of the spare one gets its
+ * own page: as a new page it will find the other copy in the next pass.
+ */
+static void keep_sharing(struct ksm_domain *domain, struct ksm_scanned *s,
+			 struct ksm_stable_node *node)
 {
 	int nid = ksm_domain_nid(domain, s->page);
-	struct ksm_stable_node *node;
+
+	if (node->nid != nid) {
+		ksm_node_move(node, nid);
+	} else if (ksm_chain_is_spare(&node->copy,
+				      domain->limits.max_page_sharing)) {
+		ksm_unmerge_address(chunk_mm(s->mc), scanned_address(s));
+		ksm_record_drop(s->mc, s->slot);
+	}
+}
+
+static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
+{
 	struct ksm_mapping *mapping;
 
 	if (ksm_chunk_state(&s->mc->c, s->slot) == KSM_PAGE_STABLE) {
 		mapping = ksm_chunk_mapping(&s->mc->c, s->slot);
-		node = mapping->node;
-		if (ksm_kpage_node(s->page) == node) {
-			if (node->nid != nid)
-				ksm_node_move(node, nid);
+		if (ksm_kpage_node(s->page) == mapping->node) {
+			keep_sharing(domain, s, mapping->node);
 			return;
 		}
 		/* COW was broken and the address maps another KSM page now. */
