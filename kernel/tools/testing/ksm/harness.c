@@ -243,6 +243,8 @@ void shim_printk(const char *fmt, ...)
 static __noreturn void run_child(const struct harness_test *test, unsigned int nr)
 {
 	running = test->name;
+	/* A test that hangs is killed, and so fails. */
+	alarm(environment("KSM_SECONDS", 120));
 	rnd_state = seed + nr;
 	test->run();
 	CHECK(!mem_blocks, "%llu blocks of %llu bytes are left", mem_blocks, mem_bytes);
@@ -285,7 +287,9 @@ int harness_main(const struct harness_test *tests, unsigned int nr)
 	if (getrandom(&fresh, sizeof(fresh), 0) != sizeof(fresh))
 		perror("getrandom");
 	seed = environment("KSM_SEED", fresh);
+	/* Nonsense in the others is told before a test runs, too. */
 	harness_steps(0);
+	environment("KSM_SECONDS", 0);
 	printf("TAP version 13\n1..%u\n# KSM_SEED=%llu\n", nr, seed);
 	for (at = 0; at < nr; at++) {
 		bool passed = run_test(&tests[at], at);
