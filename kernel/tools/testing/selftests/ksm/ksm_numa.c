@@ -157,6 +157,66 @@ static void test_moved(void)
 	area_check_each(p, 20, 60, "written");
 }
 
+/*
+ * Memory that was remapped before it merged lies at an address that does not
+ * tell its place in the anon_vma: the kernel must find all mappings even so.
+ */
+static void test_moved_remapped(void)
+{
+	char *p, *q, *r;
+	int err;
+
+	need_two_nodes();
+	p = area_on(0, 20, 1);
+	q = mremap(p, 20 * page_size, 20 * page_size,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, area_new(20));
+	must(q != MAP_FAILED, "mremap: %m");
+	r = area_on(0, 20, 1);
+	ksm_settle();
+	ksm_expect("20 remapped, 20 other", 1, 39, 0, 0);
+	err = move_to(q, 1);
+	must(!err, "moving a page that remapped memory shares: errno %d",
+	     -err);
+	must_eq("node of the moved page", node_of(r), 1);
+	must_eq("different frames of the remapped", area_count_frames(q, 20),
+		1);
+	must_eq("different frames of the other", area_count_frames(r, 20), 1);
+	area_check_same(q, 20, 1, "remapped");
+	area_check_same(r, 20, 1, "not remapped");
+}
+
+static void forked_sharer(void *arg)
+{
+	struct gate *g = arg;
+
+	gate_open(&g[0], 1);
+	gate_wait(&g[1], 1);
+}
+
+/* So must it find those that came by fork, before they were ever scanned. */
+static void test_moved_forked(void)
+{
+	struct gate *g = shared_new(2 * sizeof(*g));
+	pid_t pid;
+	char *p;
+	int err;
+
+	need_two_nodes();
+	p = area_on(0, 20, 1);
+	ksm_settle();
+	ksm_expect("20 copies", 1, 19, 0, 0);
+	ksm_set("run", 0);
+	pid = child(forked_sharer, g);
+	gate_wait(&g[0], 1);
+	err = move_to(p, 1);
+	must(!err, "moving a page that a fork shares: errno %d", -err);
+	must_eq("node of the moved page", node_of(p), 1);
+	must_eq("mapcount of the moved page", pfn_mapcount(page_pfn(p)), 40);
+	area_check_same(p, 20, 1, "moved");
+	gate_open(&g[1], 1);
+	join(pid);
+}
+
 struct mover {
 	struct gate *ready, *end;
 };
@@ -288,6 +348,8 @@ static const struct ksm_case cases[] = {
 	{ "within_nodes", test_within_nodes },
 	{ "within_one_each", test_within_one_each },
 	{ "moved", test_moved },
+	{ "moved_remapped", test_moved_remapped },
+	{ "moved_forked", test_moved_forked },
 	{ "moved_under_scan", test_moved_under_scan },
 	{ "moved_within", test_moved_within },
 	{ "process_moved", test_process_moved },

@@ -75,6 +75,56 @@ static void test_out_and_in(void)
 	area_check_same(s.p, PAGES, 1, "at the end");
 }
 
+static void reads_twice(void *arg)
+{
+	struct pair *s = arg;
+	char *p = area_same(PAGES, 1);
+	int n;
+
+	gate_open(s->to_parent, 1);
+	for (n = 1; n <= 2; n++) {
+		gate_wait(s->to_child, n);
+		area_check_same(p, PAGES, 1, "in the other process, in again");
+		gate_open(s->to_parent, n + 1);
+	}
+}
+
+/*
+ * Out, in by two processes, out and in again, with ksmd stopped.  What the
+ * second process got from swap must be known to be its own: a page mapped
+ * where the kernel does not look for it could never go out again.
+ */
+static void test_twice(void)
+{
+	struct pair s = { gate_new(), gate_new(), NULL };
+	long copies = vmstat_of("ksm_swpin_copy");
+	pid_t pid;
+	int n;
+
+	memcg_enter();
+	swap_on(SWAP_BYTES);
+	pid = child(reads_twice, &s);
+	gate_wait(s.to_parent, 1);
+	s.p = area_same(PAGES, 1);
+	ksm_settle();
+	ksm_expect("2 x 200 copies", 2, 2 * PAGES - 2, 0, 0);
+	ksm_set("run", 0);
+	for (n = 1; n <= 2; n++) {
+		push_out(s.p, PAGES);
+		area_check_same(s.p, PAGES, 1, "in again");
+		gate_open(s.to_child, n);
+		gate_wait(s.to_parent, n + 1);
+	}
+	must(vmstat_of("ksm_swpin_copy") > copies,
+	     "two processes took 200 pages from swap, ksm_swpin_copy is still %ld",
+	     copies);
+	join(pid);
+	area_check_same(s.p, PAGES, 1, "at the end");
+	ksm_settle();
+	must_eq("shared + sharing",
+		ksm_read("pages_shared") + ksm_read("pages_sharing"), PAGES);
+}
+
 /* Out while ksmd runs; in by writing. */
 static void test_under_scan(void)
 {
@@ -142,6 +192,7 @@ static void test_unmerge_while_out(void)
 
 static const struct ksm_case cases[] = {
 	{ "out_and_in", test_out_and_in, KSM_EXCLUSIVE },
+	{ "twice", test_twice, KSM_EXCLUSIVE },
 	{ "under_scan", test_under_scan, KSM_EXCLUSIVE },
 	{ "off_while_out", test_off_while_out, KSM_EXCLUSIVE },
 	{ "unmerge_while_out", test_unmerge_while_out, KSM_EXCLUSIVE },

@@ -165,7 +165,7 @@ static void test_registering_under_scan(void)
 	q = area_same(8, 1);
 	ksm_set("sleep_millisecs", 0);
 	ksm_set("run", 1);
-	for (n = 0; n < 100; n++) {
+	for (n = 0; n < 40; n++) {
 		size_t i = n % 8;
 
 		ring_register(&r, p, 8 * page_size);
