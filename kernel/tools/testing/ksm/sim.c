@@ -314,6 +314,15 @@ static void scan_own_page(struct sim *sim, u32 page)
 	ksm_candidates_add(&sim->candidates, hash, sim_ref(sim, page));
 }
 
+/* A page that maps what its record says. One that shares a spare copy leaves it. */
+static void keep_sharing(struct sim *sim, u32 page, struct sim_kpage *kpage)
+{
+	if (!ksm_chain_is_spare(&kpage->copy, sim->limit))
+		return;
+	sim_write(sim, page, kpage->content);
+	drop_record(sim, page);
+}
+
 /* A page that maps a KSM page: is that what the record says? */
 static void scan_ksm_page(struct sim *sim, u32 page)
 {
@@ -321,8 +330,10 @@ static void scan_ksm_page(struct sim *sim, u32 page)
 	struct ksm_mapping *mapping;
 
 	mapping = ksm_chunk_mapping(sim_chunk(sim, page), sim_slot(page));
-	if (mapping && mapping->kpage == kpage)
+	if (mapping && mapping->kpage == kpage) {
+		keep_sharing(sim, page, kpage);
 		return;
+	}
 	drop_record(sim, page);
 	mapping = mapping_new(sim, page);
 	if (mapping)

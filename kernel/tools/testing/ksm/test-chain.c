@@ -88,6 +88,24 @@ static struct ksm_stats model_stats(const struct model *model)
 	return sum;
 }
 
+/* Spare is each copy whose sharers all fit into the chosen one, if that has any. */
+static void check_spare(struct model *model, int content,
+			const struct ksm_copy *chosen)
+{
+	u32 at, target = chosen ? chosen - model->copy : 0;
+
+	for (at = 0; at < NR_COPIES; at++) {
+		bool spare = chosen && at != target && model->sharers[target] &&
+			     model->sharers[at] + model->sharers[target] <= model->limit;
+
+		if (model->content[at] != content)
+			continue;
+		CHECK(ksm_chain_is_spare(&model->copy[at], model->limit) == spare,
+		      "copy %u of %u sharers, copy %u was chosen", at,
+		      model->sharers[at], target);
+	}
+}
+
 static void check_content(struct model *model, int content)
 {
 	struct ksm_copy *lead = find_lead(model, content), *chosen;
@@ -117,6 +135,7 @@ static void check_content(struct model *model, int content)
 		CHECK(model->content[at] == content, "chose another content's copy");
 		CHECK(model->sharers[at] < model->limit, "chose a full copy");
 	}
+	check_spare(model, content, chosen);
 }
 
 static void check_all(struct model *model)

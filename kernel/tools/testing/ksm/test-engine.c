@@ -22,6 +22,7 @@ struct model {
 	struct known known[SIM_PAGES];
 	u32 missed;		/* merges the engine should have made and did not */
 	u32 merged;
+	u32 left;		/* sharers that left a spare KSM page */
 };
 
 static struct model *model_new(u32 limit, u32 nr_hashes)
@@ -93,8 +94,28 @@ struct before {
 	bool twin[SIM_PAGES];		/* may merge with the scanned page */
 	bool stale[SIM_PAGES];		/* recorded to share a page that is gone */
 	bool has_twin;
+	bool may_leave;			/* the scanned page its KSM page */
 	u64 failed;
 };
+
+/*
+ * May a page leave the KSM page that it maps and shares? Only if another one of
+ * its content has sharers, and room for all of this one's.
+ */
+static bool may_leave(struct model *model, u32 page)
+{
+	const struct sim_kpage *kpage, *own = model->sim->page[page].kpage;
+
+	if (!own || recorded_kpage(model, page) != own)
+		return false;
+	count_sharers(model, SIM_PAGES);
+	list_for_each_entry(kpage, &model->sim->kpages, all) {
+		if (kpage != own && kpage->content == own->content && kpage->counted &&
+		    kpage->counted + own->counted <= model->sim->limit)
+			return true;
+	}
+	return false;
+}
 
 /* What state a scan should leave a page in. */
 static enum ksm_page_state predict(struct model *model, u32 page, bool has_twin)
@@ -132,6 +153,7 @@ static void look(struct model *model, u32 scanned, struct before *before)
 				     is_twin(model, scanned, page);
 		before->has_twin |= before->twin[page];
 	}
+	before->may_leave = scanned < SIM_PAGES && may_leave(model, scanned);
 	if (scanned < SIM_PAGES)
 		before->want = predict(model, scanned, before->has_twin);
 }
@@ -172,7 +194,9 @@ static void check_scanned(struct model *model, const struct before *before,
 	enum ksm_page_state is = engine_state(model, page);
 	struct known *known = &model->known[page];
 
-	if (is != before->want) {
+	if (is == KSM_PAGE_EMPTY && before->may_leave) {
+		model->left++;
+	} else if (is != before->want) {
 		CHECK(before->want == KSM_PAGE_STABLE, "page %u: state %u, not %u",
 		      page, is, before->want);
 		CHECK(harness_mem_failed() || model->sim->candidates.forgotten,
@@ -356,14 +380,33 @@ static void pass(struct model *model)
 	check_all(model);
 }
 
+/* Passes until nothing changes any more. */
+static void settle(struct model *model)
+{
+	struct ksm_stats was;
+	u32 left, nr = 0;
+
+	do {
+		CHECK(nr++ < 50, "does not settle");
+		was = model->sim->stats;
+		left = model->left;
+		pass(model);
+	} while (nr < 4 || left != model->left ||
+		 memcmp(&was, &model->sim->stats, sizeof(was)));
+}
+
 /*
- * When all is quiet: of each content, at most one page is left alone, and that
- * only if no KSM page has room for it.
+ * When all is quiet: no KSM page is spare; and of each content, at most one page
+ * is left alone, and that only if no KSM page has room for it.
  */
 static void check_settled(struct model *model)
 {
 	u32 page, alone[SIM_CONTENTS + 1] = {};
+	struct sim_kpage *kpage;
 
+	list_for_each_entry(kpage, &model->sim->kpages, all)
+		CHECK(!ksm_chain_is_spare(&kpage->copy, model->sim->limit),
+		      "a spare copy of %u is left", kpage->content);
 	CHECK(!model->sim->stats.tally.pages[KSM_PAGE_VOLATILE], "volatile pages");
 	for (page = 0; page < SIM_PAGES; page++) {
 		u32 content = model->sim->page[page].wanted;
@@ -379,7 +422,7 @@ static void check_settled(struct model *model)
 static void run(u32 nr_hashes, u32 fail_one_in, bool settles)
 {
 	unsigned long steps = harness_steps(16000);
-	u32 limit, merged = 0, missed = 0, i;
+	u32 limit, merged = 0, missed = 0, left = 0, i;
 
 	for (limit = 2; limit <= 5; limit++) {
 		struct model *model = model_new(limit, nr_hashes);
@@ -392,15 +435,17 @@ static void run(u32 nr_hashes, u32 fail_one_in, bool settles)
 			check_all(model);
 		}
 		harness_mem_fail_one_in(0);
-		for (i = 0; i < 8; i++)
-			pass(model);
+		settle(model);
 		if (settles)
 			check_settled(model);
 		merged += model->merged;
 		missed += model->missed;
+		left += model->left;
 		sim_end(model->sim);
 	}
-	harness_note("%u merges, %u missed", merged, missed);
+	harness_note("%u merges, %u missed, %u sharers left a spare copy", merged,
+		     missed, left);
+	CHECK(left || steps < 16000, "no sharer left a spare copy");
 	CHECK(merged > 200 || steps < 2000, "only %u merges", merged);
 }
 
