@@ -42,13 +42,15 @@ void ksm_scan_resume(void);
 
 enum ksm_run ksm_get_run(void);
 int ksm_set_run(unsigned int run);
-bool ksm_is_unmerging(void);
 u64 ksm_get_full_scans(void);
 struct ksm_pace ksm_get_pace(void);
 void ksm_set_pages_to_scan(unsigned int pages);
 void ksm_set_sleep_millisecs(unsigned int msecs);
-struct ksm_limits ksm_get_limits(void);
-int ksm_set_limits(const struct ksm_limits *limits);
+const struct ksm_limits *ksm_get_limits(void);
+int ksm_set_max_page_sharing(unsigned int sharers);
+int ksm_set_merge_across_nodes(bool across);
+void ksm_set_use_zero_pages(bool use);
+void ksm_set_prune_millisecs(unsigned int msecs);
 
 int ksm_sysfs_init(void);
 void ksm_hotplug_init(void);

@@ -4,7 +4,6 @@
 #include <linux/nodemask.h>
 #include <linux/random.h>
 #include <linux/slab.h>
-#include <linux/xxhash.h>
 
 #include "domain.h"
 
@@ -37,12 +36,14 @@ const struct ksm_mem_ops ksm_kernel_mem = {
  * @page: the page; it may change while it is read, then so will its hash
  *
  * Context: Any.
+ * Return: the hash.
  */
 u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page)
 {
 	void *addr = kmap_local_page(page);
-	u64 hash = xxh64(addr, PAGE_SIZE, domain->key);
+	u64 hash = ksm_hash_page(&domain->key, addr);
 
+	BUILD_BUG_ON(KSM_HASH_BYTES != PAGE_SIZE);
 	kunmap_local(addr);
 	return hash;
 }
@@ -51,6 +52,9 @@ u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page)
  * ksm_domain_nid - which of the domain's indexes a page belongs in
  * @domain: the domain
  * @page: the page
+ *
+ * Context: Any.
+ * Return: the number of the index.
  */
 int ksm_domain_nid(const struct ksm_domain *domain, struct page *page)
 {
@@ -104,7 +108,7 @@ int ksm_domain_init(struct ksm_domain *domain)
 		.merge_across_nodes = true,
 		.prune_millisecs = 2000,
 	};
-	domain->key = get_random_u64();
+	get_random_bytes(&domain->key, sizeof(domain->key));
 	domain->zero_hash = ksm_domain_hash(domain, ZERO_PAGE(0));
 	xa_init_flags(&domain->chunks, XA_FLAGS_ALLOC1);
 	INIT_LIST_HEAD(&domain->idle);
@@ -162,9 +166,11 @@ static bool domain_chunks_match(struct ksm_domain *domain)
 	unsigned long id;
 	int state;
 
-	xa_for_each(&domain->chunks, id, mc)
+	xa_for_each(&domain->chunks, id, mc) {
 		for (state = KSM_PAGE_VOLATILE; state < KSM_NR_PAGE_STATES; state++)
 			sum.pages[state] += ksm_chunk_count(&mc->c, state);
+		cond_resched();
+	}
 	return !memcmp(&sum, &domain->stats.tally, sizeof(sum));
 }
 

@@ -27,6 +27,7 @@
 #include <linux/mutex.h>
 #include <linux/xarray.h>
 #include "candidates.h"
+#include "hash.h"
 #include "index.h"
 #include "mapping.h"
 #include "stats.h"
@@ -63,6 +64,7 @@ struct ksm_domain_node {
  * @stats: counters
  * @limits: what is allowed
  * @key: of the content hash; random, so that nobody can choose equal hashes
+ *	(hash.h)
  * @zero_hash: hash of a page of zeroes
  * @chunks: chunk id -> struct ksm_mm_chunk
  * @idle: stable nodes without sharers
@@ -74,7 +76,7 @@ struct ksm_domain_node {
 struct ksm_domain {
 	struct ksm_stats stats;
 	struct ksm_limits limits;
-	u64 key;
+	struct ksm_hash_key key;
 	u64 zero_hash;
 	struct xarray chunks;
 	struct list_head idle;

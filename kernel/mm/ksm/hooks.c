@@ -96,11 +96,11 @@ EXPORT_SYMBOL_GPL(ksm_madvise);
  */
 int __ksm_enter(struct mm_struct *mm)
 {
-	bool was_empty = ksm_registry_is_empty();
+	bool first;
 	int err;
 
-	err = ksm_registry_add(mm, &ksm_default_domain, ksm_is_unmerging());
-	if (!err && was_empty)
+	err = ksm_registry_add(mm, &ksm_default_domain, &first);
+	if (!err && first)
 		ksm_scan_wake();
 	return err;
 }

@@ -49,15 +49,6 @@ static bool kpage_try_ref(struct page *page, const struct ksm_stable_node *node)
 	return false;
 }
 
-static int kpage_lock(struct page *page, enum ksm_kpage_lock lock)
-{
-	if (lock == KSM_KPAGE_LOCK)
-		lock_page(page);
-	else if (lock == KSM_KPAGE_TRYLOCK && !trylock_page(page))
-		return -EBUSY;
-	return 0;
-}
-
 /**
  * ksm_kpage_get - get a node's page, if it still is one
  * @node: the stable node
@@ -66,26 +57,22 @@ static int kpage_lock(struct page *page, enum ksm_kpage_lock lock)
  * Context: Process context, under ksm_scan_mutex, so that the node stays. May
  * sleep with KSM_KPAGE_LOCK.
  * Return: the page with a reference held, locked as @lock says; ERR_PTR(-ESTALE)
- * if the page is gone and the node should go, too; ERR_PTR(-EBUSY) if the page
- * could not be locked.
+ * if the page is gone and the node should go, too.
  */
 struct page *ksm_kpage_get(struct ksm_stable_node *node,
 			   enum ksm_kpage_lock lock)
 {
 	unsigned long kpfn;
 	struct page *page;
-	int err;
 
 	for (;;) {
 		kpfn = READ_ONCE(node->kpfn);
 		page = pfn_to_page(kpfn);
 		if (kpage_try_ref(page, node)) {
-			err = kpage_lock(page, lock);
-			if (err) {
-				put_page(page);
-				return ERR_PTR(err);
-			}
-			if (lock == KSM_KPAGE_NOLOCK || kpage_fits(page, node))
+			if (lock == KSM_KPAGE_NOLOCK)
+				return page;
+			lock_page(page);
+			if (kpage_fits(page, node))
 				return page;
 			ksm_kpage_unlock_put(page);
 		}

@@ -9,12 +9,10 @@
  * enum ksm_kpage_lock - what ksm_kpage_get() does about the page lock
  * @KSM_KPAGE_NOLOCK: leave it alone
  * @KSM_KPAGE_LOCK: wait for it
- * @KSM_KPAGE_TRYLOCK: take it if it is free
  */
 enum ksm_kpage_lock {
 	KSM_KPAGE_NOLOCK,
 	KSM_KPAGE_LOCK,
-	KSM_KPAGE_TRYLOCK,
 };
 
 struct page *ksm_kpage_get(struct ksm_stable_node *node,

@@ -163,8 +163,8 @@ out:
 static pte_t pte_inherit(pte_t new, pte_t old)
 {
 	new = pte_young(old) ? pte_mkyoung(new) : pte_mkold(new);
-	if (pte_soft_dirty(old))
-		new = pte_mksoft_dirty(new);
+	new = pte_soft_dirty(old) ? pte_mksoft_dirty(new) :
+				    pte_clear_soft_dirty(new);
 	if (pte_uffd_wp(old))
 		new = pte_mkuffd_wp(new);
 	return new;
@@ -208,8 +208,8 @@ static enum ksm_refusal replace(struct vm_area_struct *vma, unsigned long addr,
 	enum ksm_refusal why = KSM_REFUSED_RACED;
 	struct mm_struct *mm = vma->vm_mm;
 	struct mmu_notifier_range range;
+	pte_t *ptep, old, new;
 	spinlock_t *ptl;
-	pte_t *ptep, old;
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma, mm, addr,
 				addr + PAGE_SIZE);
@@ -221,8 +221,8 @@ static enum ksm_refusal replace(struct vm_area_struct *vma, unsigned long addr,
 		VM_BUG_ON_PAGE(PageAnonExclusive(page), page);
 		flush_cache_page(vma, addr, page_to_pfn(page));
 		old = ptep_clear_flush(vma, addr, ptep);
-		set_pte_at_notify(mm, addr, ptep,
-				  pte_inherit(make_kpage_pte(vma, addr, kpage), old));
+		new = pte_inherit(make_kpage_pte(vma, addr, kpage), old);
+		set_pte_at_notify(mm, addr, ptep, new);
 		drop_replaced(vma, page);
 		why = KSM_REFUSED_NONE;
 	}
@@ -248,19 +248,20 @@ static enum ksm_refusal merge_precheck(struct page *page)
 }
 
 /**
- * ksm_merge_upgrade - make the page at an address a KSM page
+ * ksm_merge_protect - write-protect the page at an address, and nobody has it pinned
  * @vma: a mergeable VMA
  * @addr: page-aligned address in @vma
  * @page: the small page that is expected there; the caller holds one reference
  *	and the page lock
- * @node: the stable node it shall belong to
+ *
+ * Its bytes stay as they are for as long as the caller holds both: a writer gets a
+ * copy. Leaving it at that costs the owner a fault and nothing else.
  *
  * Context: mmap_lock held for reading, @page locked. May sleep.
- * Return: KSM_REFUSED_NONE if @page is now @node's page, or why not.
+ * Return: KSM_REFUSED_NONE if @page can now be made a KSM page, or why not.
  */
-enum ksm_refusal ksm_merge_upgrade(struct vm_area_struct *vma,
-				   unsigned long addr, struct page *page,
-				   struct ksm_stable_node *node)
+enum ksm_refusal ksm_merge_protect(struct vm_area_struct *vma,
+				   unsigned long addr, struct page *page)
 {
 	enum ksm_refusal why;
 	pte_t protected;
@@ -271,8 +272,6 @@ enum ksm_refusal ksm_merge_upgrade(struct vm_area_struct *vma,
 	why = merge_precheck(page);
 	if (!why)
 		why = write_protect(vma, addr, page, &protected);
-	if (!why)
-		ksm_kpage_adopt(page, node);
 	return why;
 }
 
@@ -301,8 +300,47 @@ enum ksm_refusal ksm_merge_page(struct vm_area_struct *vma, unsigned long addr,
 		why = write_protect(vma, addr, page, &protected);
 	if (!why && !pages_identical(page, kpage))
 		why = KSM_REFUSED_DIFFERENT;
+	/* The zero page could not be unmerged again without asking userspace. */
+	if (!why && pte_uffd_wp(protected) && is_zero_pfn(page_to_pfn(kpage)))
+		why = KSM_REFUSED_UFFD_WP;
 	if (!why)
 		why = replace(vma, addr, page, kpage, protected);
 	unlock_page(page);
 	return why;
+}
+
+/**
+ * ksm_merge_repoint - map one KSM page in the place of another, equal one
+ * @vma: a mergeable VMA
+ * @addr: page-aligned address in @vma
+ * @from: the KSM page that is expected there, locked and referenced by the caller
+ * @to: the KSM page to map instead; ditto
+ *
+ * Both are read-only everywhere, so nothing needs protecting, and there is no
+ * allocation that could fail.
+ *
+ * Context: mmap_lock held for reading. May sleep.
+ * Return: KSM_REFUSED_NONE if @addr now maps @to, or why not.
+ */
+enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
+				   unsigned long addr, struct page *from,
+				   struct page *to)
+{
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	mmap_assert_locked(vma->vm_mm);
+	VM_BUG_ON_PAGE(!PageLocked(from) || !PageKsm(from), from);
+	VM_BUG_ON_PAGE(!PageLocked(to) || !PageKsm(to), to);
+
+	if (!pages_identical(from, to))
+		return KSM_REFUSED_DIFFERENT;
+	ptep = merge_lock_pte(vma->vm_mm, addr, &ptl);
+	if (!ptep)
+		return KSM_REFUSED_RACED;
+	pte = *ptep;
+	pte_unmap_unlock(ptep, ptl);
+	if (!pte_maps(pte, from))
+		return KSM_REFUSED_RACED;
+	return replace(vma, addr, from, to, pte);
 }

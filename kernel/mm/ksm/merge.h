@@ -6,15 +6,15 @@
 #include <linux/mm.h>
 #include "types.h"
 
-struct ksm_stable_node;
-
 bool ksm_page_is_pinned(struct page *page, unsigned int own_refs);
 enum ksm_refusal ksm_split_page(struct page *page);
-enum ksm_refusal ksm_merge_upgrade(struct vm_area_struct *vma,
-				   unsigned long addr, struct page *page,
-				   struct ksm_stable_node *node);
+enum ksm_refusal ksm_merge_protect(struct vm_area_struct *vma,
+				   unsigned long addr, struct page *page);
 enum ksm_refusal ksm_merge_page(struct vm_area_struct *vma, unsigned long addr,
 				struct page *page, struct page *kpage);
+enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
+				   unsigned long addr, struct page *from,
+				   struct page *to);
 
 struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long addr);
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,

@@ -114,6 +114,7 @@ static void node_remove(struct ksm_stable_node *node)
 	struct ksm_mapping *mapping;
 	struct hlist_node *next;
 
+	lockdep_assert_held(&ksm_scan_mutex);
 	hlist_for_each_entry_safe(mapping, next, &node->sharers, sharer) {
 		ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
 				  &domain->stats);
@@ -131,12 +132,25 @@ static void node_remove(struct ksm_stable_node *node)
 }
 
 /**
+ * ksm_node_remove_stale - free a node whose page was found gone
+ * @node: a node for which ksm_kpage_get() returned -ESTALE
+ *
+ * Its records go, too.
+ *
+ * Context: ksm_scan_mutex held. May reschedule.
+ */
+void ksm_node_remove_stale(struct ksm_stable_node *node)
+{
+	node_remove(node);
+}
+
+/**
  * ksm_node_move - follow a page to another NUMA node's index
  * @node: the node
  * @nid: where its page is now
  *
- * It starts there as a content of its own: an equal one may exist, and each will
- * find its sharers.
+ * It starts there as a content of its own, even where an equal one exists: the two
+ * do not become one, but each takes new sharers.
  *
  * Context: ksm_scan_mutex held.
  */
@@ -191,6 +205,19 @@ void ksm_mapping_free(struct ksm_mapping *mapping)
 		kmem_cache_free(mapping_cache, mapping);
 }
 
+/* Give a record to a node. The node's page is locked by the caller. */
+static void mapping_list(struct ksm_mapping *mapping, struct ksm_stable_node *node)
+{
+	struct ksm_domain *domain = node->domain;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	mapping->node = node;
+	hlist_add_head(&mapping->sharer, &node->sharers);
+	list_del_init(&node->idle);
+	ksm_chain_share(&node->copy, domain->limits.max_page_sharing,
+			&domain->stats);
+}
+
 /**
  * ksm_mapping_attach - a page now maps a KSM page
  * @mapping: the record, from ksm_mapping_new()
@@ -204,20 +231,14 @@ void ksm_mapping_free(struct ksm_mapping *mapping)
 void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *node,
 			struct anon_vma *anon_vma, unsigned long pgoff)
 {
-	struct ksm_domain *domain = node->domain;
 	struct ksm_mm_chunk *mc = mapping->chunk;
 
-	lockdep_assert_held(&ksm_scan_mutex);
 	get_anon_vma(anon_vma);
 	mapping->anon_vma = anon_vma;
 	mapping->pgoff = pgoff;
-	mapping->node = node;
-	hlist_add_head(&mapping->sharer, &node->sharers);
-	list_del_init(&node->idle);
 	/* In this order readers without a lock never see more shared than stable. */
 	ksm_chunk_set_stable(&mc->c, mapping->slot, mapping);
-	ksm_chain_share(&node->copy, domain->limits.max_page_sharing,
-			&domain->stats);
+	mapping_list(mapping, node);
 	ksm_slot_publish(mc->owner);
 }
 
@@ -227,12 +248,25 @@ static void mapping_detach(struct ksm_mapping *mapping)
 	struct ksm_stable_node *node = mapping->node;
 	struct ksm_domain *domain = node->domain;
 
+	lockdep_assert_held(&ksm_scan_mutex);
 	hlist_del(&mapping->sharer);
 	ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
 			  &domain->stats);
 	if (hlist_empty(&node->sharers))
 		list_add(&node->idle, &domain->idle);
-	put_anon_vma(mapping->anon_vma);
+}
+
+/**
+ * ksm_mapping_move - an address now maps another KSM page of equal content
+ * @mapping: its record
+ * @node: the other page's node
+ *
+ * Context: ksm_scan_mutex and both KSM pages' locks held.
+ */
+void ksm_mapping_move(struct ksm_mapping *mapping, struct ksm_stable_node *node)
+{
+	mapping_detach(mapping);
+	mapping_list(mapping, node);
 }
 
 /**
@@ -262,6 +296,7 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 		return;
 	}
 	mapping_detach(mapping);
+	put_anon_vma(mapping->anon_vma);
 	ksm_kpage_unlock_put(page);
 	ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
 	ksm_slot_publish(mc->owner);
@@ -305,22 +340,19 @@ void ksm_node_prune_idle(struct ksm_domain *domain, bool chains)
  * Free an idle node if nobody maps its page. The page lock keeps a swap-in from
  * mapping it while we look.
  */
-static int node_disown(struct ksm_stable_node *node)
+static void node_disown(struct ksm_stable_node *node)
 {
 	struct page *page = ksm_kpage_get(node, KSM_KPAGE_LOCK);
-	bool mapped;
 
 	if (IS_ERR(page)) {
 		node_remove(node);
-		return 0;
+		return;
 	}
-	mapped = page_mapped(page);
-	if (!mapped) {
+	if (!page_mapped(page)) {
 		ksm_kpage_disown(page);
 		node_remove(node);
 	}
 	ksm_kpage_unlock_put(page);
-	return mapped ? -EBUSY : 0;
 }
 
 /**

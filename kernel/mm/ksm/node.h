@@ -12,12 +12,14 @@ struct ksm_stable_node *ksm_node_new(struct ksm_domain *domain);
 void ksm_node_free(struct ksm_stable_node *node);
 void ksm_node_insert(struct ksm_stable_node *node, int nid, u64 hash,
 		     struct ksm_copy *lead);
+void ksm_node_remove_stale(struct ksm_stable_node *node);
 void ksm_node_move(struct ksm_stable_node *node, int nid);
 
 struct ksm_mapping *ksm_mapping_new(struct ksm_mm_chunk *mc, unsigned int slot);
 void ksm_mapping_free(struct ksm_mapping *mapping);
 void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *node,
 			struct anon_vma *anon_vma, unsigned long pgoff);
+void ksm_mapping_move(struct ksm_mapping *mapping, struct ksm_stable_node *node);
 void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot);
 
 void ksm_node_prune_idle(struct ksm_domain *domain, bool chains);

@@ -15,15 +15,15 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
+#include "kpage.h"
 #include "node.h"
 #include "registry.h"
-#include "walk.h"
 
 #define SLOT_HASH_BITS	10
 
 /*
- * registry_lock guards the lists, the hash, the cursors and @busy. Slots are
- * changed by the owner of ksm_scan_mutex, who borrows them first.
+ * registry_lock guards the lists, the hash, the cursors and @busy. A slot's tree of
+ * chunks is changed by the owner of ksm_scan_mutex, who borrows the slot first.
  */
 static DEFINE_SPINLOCK(registry_lock);
 static DEFINE_HASHTABLE(slots_by_mm, SLOT_HASH_BITS);
@@ -103,14 +103,17 @@ static void slot_free(struct ksm_mm_slot *slot)
  * ksm_registry_add - register an mm
  * @mm: the mm; not registered yet
  * @domain: whom it may share with
- * @at_end: put it where a cursor that is under way will still come by. Otherwise
- *	it goes just behind the scan, to let it settle: a fork is often followed
- *	by an exec.
+ * @first: set to whether nothing else was registered
+ *
+ * It goes just behind the scan, to let it settle: a fork is often followed by an
+ * exec. But while everything is being unmerged it goes where the cursor will still
+ * come by.
  *
  * Context: mmap_lock of @mm held for writing. May sleep.
  * Return: 0 or -ENOMEM.
  */
-int ksm_registry_add(struct mm_struct *mm, struct ksm_domain *domain, bool at_end)
+int ksm_registry_add(struct mm_struct *mm, struct ksm_domain *domain,
+		     bool *first)
 {
 	struct ksm_mm_slot *slot = mm_slot_alloc(slot_cache);
 	struct list_head *before = &live;
@@ -123,8 +126,13 @@ int ksm_registry_add(struct mm_struct *mm, struct ksm_domain *domain, bool at_en
 	mm_slot = &slot->slot;
 
 	spin_lock(&registry_lock);
+	*first = list_empty(&live);
 	mm_slot_insert(slots_by_mm, mm, mm_slot);
-	if (!at_end && position[KSM_CURSOR_SCAN])
+	/*
+	 * Asked under the lock: the cursor is put on the first mm under it, too,
+	 * after the answer has become yes.
+	 */
+	if (!ksm_kpage_is_unmerging() && position[KSM_CURSOR_SCAN])
 		before = &position[KSM_CURSOR_SCAN]->slot.mm_node;
 	list_add_tail(&mm_slot->mm_node, before);
 	spin_unlock(&registry_lock);
@@ -202,7 +210,8 @@ struct ksm_mm_slot *ksm_cursor_borrow(enum ksm_cursor cursor)
 	lockdep_assert_held(&ksm_scan_mutex);
 	WARN_ON_ONCE(busy);
 	spin_lock(&registry_lock);
-	slot = busy = position[cursor];
+	busy = position[cursor];
+	slot = busy;
 	spin_unlock(&registry_lock);
 	return slot;
 }
@@ -288,6 +297,7 @@ static void chunk_free(struct ksm_mm_chunk *mc)
 {
 	struct ksm_mm_slot *slot = mc->owner;
 
+	lockdep_assert_held(&ksm_scan_mutex);
 	xa_erase(&slot->chunks, chunk_number(mc->start));
 	xa_erase(&slot->domain->chunks, mc->c.id);
 	ksm_chunk_destroy(&mc->c, &ksm_kernel_mem);

@@ -21,7 +21,7 @@ int ksm_registry_init(void);
 void ksm_registry_exit(void);
 
 int ksm_registry_add(struct mm_struct *mm, struct ksm_domain *domain,
-		     bool at_end);
+		     bool *first);
 bool ksm_registry_remove(struct mm_struct *mm);
 bool ksm_registry_is_empty(void);
 bool ksm_registry_has_dead(void);

@@ -20,6 +20,7 @@
 #include "match.h"
 #include "merge.h"
 #include "node.h"
+#include "pair.h"
 #include "registry.h"
 #include "walk.h"
 
@@ -31,7 +32,7 @@
  * @offlining: memory is going away: nodes must not be touched; ditto
  * @in_pass: a pass has begun; under ksm_scan_mutex
  * @full_scans: passes completed since run was last 2; ditto
- * @next_prune: when, in jiffies, nodes in chains are next looked at; ditto
+ * @last_prune: when, in jiffies, nodes in chains were last looked at; ditto
  * @walk: the pages of the current step; ditto
  * @seen: which slots of the current chunk they are in; ditto
  * @wake: woken when there may be something to do, or no longer offlining
@@ -44,14 +45,14 @@ static struct scan_state {
 	bool offlining;
 	bool in_pass;
 	u64 full_scans;
-	unsigned long next_prune;
+	unsigned long last_prune;
 	struct ksm_walk walk;
 	DECLARE_BITMAP(seen, KSM_CHUNK_PAGES);
 	wait_queue_head_t wake;
 	wait_queue_head_t nap;
 } scan = {
 	.pace = { .pages_to_scan = 100, .sleep_millisecs = 20 },
-	.next_prune = INITIAL_JIFFIES,
+	.last_prune = INITIAL_JIFFIES,
 	.wake = __WAIT_QUEUE_HEAD_INITIALIZER(scan.wake),
 	.nap = __WAIT_QUEUE_HEAD_INITIALIZER(scan.nap),
 };
@@ -158,6 +159,7 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 	unsigned long from = slot->next_addr;
 	unsigned int nr;
 
+	lockdep_assert_held(&ksm_scan_mutex);
 	if (!walk_slot(slot, min(max, KSM_CHUNK_PAGES))) {
 		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
 		return 0;
@@ -168,7 +170,7 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 	nr = walk->nr;
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
-	ksm_match_sweep(slot->domain, nr);
+	ksm_pair_sweep(slot->domain, nr);
 	ksm_cursor_return(KSM_CURSOR_SCAN, slot, walk->mm_done);
 	return nr;
 }
@@ -176,12 +178,12 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 static void prune(void)
 {
 	struct ksm_domain *domain = &ksm_default_domain;
-	bool chains = time_after_eq(jiffies, scan.next_prune);
+	unsigned long pause = msecs_to_jiffies(READ_ONCE(domain->limits.prune_millisecs));
+	bool chains = time_after_eq(jiffies, scan.last_prune + pause);
 
 	ksm_node_prune_idle(domain, chains);
 	if (chains)
-		scan.next_prune = jiffies +
-			msecs_to_jiffies(domain->limits.prune_millisecs);
+		scan.last_prune = jiffies;
 }
 
 static void begin_pass(void)
@@ -266,6 +268,9 @@ static int unmerge_vmas(struct mm_struct *mm)
 	int err = 0;
 
 	mmap_assert_locked(mm);
+	/* An mm that was torn down while we waited has no tree to iterate. */
+	if (ksm_mm_is_exiting(mm))
+		return 0;
 	vma_iter_init(&vmi, mm, 0);
 	for_each_vma(vmi, vma) {
 		if (ksm_mm_is_exiting(mm))
@@ -322,18 +327,12 @@ enum ksm_run ksm_get_run(void)
 	return READ_ONCE(scan.run);
 }
 
-/* The one place where run changes. */
+/* The one place where run changes once ksmd is there. */
 static void set_run(enum ksm_run run)
 {
 	lockdep_assert_held(&ksm_scan_mutex);
 	WRITE_ONCE(scan.run, run);
 	ksm_kpage_set_unmerging(run == KSM_RUN_UNMERGE);
-}
-
-/** ksm_is_unmerging - is everything being unmerged, or was it last? */
-bool ksm_is_unmerging(void)
-{
-	return READ_ONCE(scan.run) == KSM_RUN_UNMERGE;
 }
 
 /**
@@ -401,43 +400,87 @@ void ksm_set_sleep_millisecs(unsigned int msecs)
 	wake_up_interruptible(&scan.nap);
 }
 
-/** ksm_get_limits - the default domain's limits */
-struct ksm_limits ksm_get_limits(void)
+/** ksm_get_limits - the default domain's limits; not consistent with each other */
+const struct ksm_limits *ksm_get_limits(void)
 {
-	return ksm_default_domain.limits;
+	return &ksm_default_domain.limits;
+}
+
+/*
+ * May a limit that decides where pages stand be changed? Nodes that nobody shares
+ * any more need not be in the way.
+ */
+static int make_unshared(struct ksm_domain *domain)
+{
+	if (domain->stats.shared)
+		return -EBUSY;
+	return ksm_node_disown_all(domain);
 }
 
 /**
- * ksm_set_limits - set the default domain's limits
- * @limits: the new ones
- *
- * Those that decide where a page stands can change only while nothing is shared.
+ * ksm_set_max_page_sharing - set how many sharers a KSM page may have
+ * @sharers: 2 to INT_MAX
  *
  * Context: Process context. May sleep.
- * Return: 0; -EINVAL for max_page_sharing below 2; -EBUSY while pages are shared.
+ * Return: 0; -EINVAL; -EBUSY while pages are shared.
  */
-int ksm_set_limits(const struct ksm_limits *limits)
+int ksm_set_max_page_sharing(unsigned int sharers)
 {
 	struct ksm_domain *domain = &ksm_default_domain;
-	struct ksm_limits *now = &domain->limits;
-	bool moves;
 	int err = 0;
 
-	if (limits->max_page_sharing < 2)
+	if (sharers < 2 || sharers > INT_MAX)
 		return -EINVAL;
+	if (sharers == READ_ONCE(domain->limits.max_page_sharing))
+		return 0;
 	lock_while_online();
-	moves = limits->merge_across_nodes != now->merge_across_nodes;
-	if (moves || limits->max_page_sharing != now->max_page_sharing) {
-		/* Nodes that nobody shares any more need not be in the way. */
-		if (domain->stats.shared || ksm_node_disown_all(domain))
-			err = -EBUSY;
-		else if (moves)
-			ksm_domain_forget_candidates(domain);
-	}
+	err = make_unshared(domain);
 	if (!err)
-		*now = *limits;
+		WRITE_ONCE(domain->limits.max_page_sharing, sharers);
 	mutex_unlock(&ksm_scan_mutex);
 	return err;
+}
+
+/**
+ * ksm_set_merge_across_nodes - may pages of different NUMA nodes share?
+ * @across: whether
+ *
+ * Context: Process context. May sleep.
+ * Return: 0; -EBUSY while pages are shared.
+ */
+int ksm_set_merge_across_nodes(bool across)
+{
+	struct ksm_domain *domain = &ksm_default_domain;
+	int err = 0;
+
+	lock_while_online();
+	if (across != domain->limits.merge_across_nodes) {
+		err = make_unshared(domain);
+		if (!err) {
+			ksm_domain_forget_candidates(domain);
+			WRITE_ONCE(domain->limits.merge_across_nodes, across);
+		}
+	}
+	mutex_unlock(&ksm_scan_mutex);
+	return err;
+}
+
+/**
+ * ksm_set_use_zero_pages - merge pages of zeroes with the kernel's zero page?
+ * @use: whether, from the next page on
+ */
+void ksm_set_use_zero_pages(bool use)
+{
+	WRITE_ONCE(ksm_default_domain.limits.use_zero_pages, use);
+}
+
+/**
+ * ksm_set_prune_millisecs - set how often idle nodes in chains are looked at
+ * @msecs: any number
+ */
+void ksm_set_prune_millisecs(unsigned int msecs)
+{
+	WRITE_ONCE(ksm_default_domain.limits.prune_millisecs, msecs);
 }
 
 /** ksm_scan_wake - there may be something to do */

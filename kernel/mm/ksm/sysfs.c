@@ -101,54 +101,42 @@ KSM_FILE_RW(sleep_millisecs);
 #ifdef CONFIG_NUMA
 static u64 merge_across_nodes_value(void)
 {
-	return ksm_get_limits().merge_across_nodes;
+	return ksm_get_limits()->merge_across_nodes;
 }
 
 static int merge_across_nodes_set(unsigned int value)
 {
-	struct ksm_limits limits = ksm_get_limits();
-
-	if (value > 1)
-		return -EINVAL;
-	limits.merge_across_nodes = value;
-	return ksm_set_limits(&limits);
+	return value > 1 ? -EINVAL : ksm_set_merge_across_nodes(value);
 }
 KSM_FILE_RW(merge_across_nodes);
 #endif
 
 static u64 max_page_sharing_value(void)
 {
-	return ksm_get_limits().max_page_sharing;
+	return ksm_get_limits()->max_page_sharing;
 }
 
 static int max_page_sharing_set(unsigned int value)
 {
-	struct ksm_limits limits = ksm_get_limits();
-
-	if (value > INT_MAX)
-		return -EINVAL;
-	limits.max_page_sharing = value;
-	return ksm_set_limits(&limits);
+	return ksm_set_max_page_sharing(value);
 }
 KSM_FILE_RW(max_page_sharing);
 
 static u64 stable_node_chains_prune_millisecs_value(void)
 {
-	return ksm_get_limits().prune_millisecs;
+	return ksm_get_limits()->prune_millisecs;
 }
 
 static int stable_node_chains_prune_millisecs_set(unsigned int value)
 {
-	struct ksm_limits limits = ksm_get_limits();
-
-	limits.prune_millisecs = value;
-	return ksm_set_limits(&limits);
+	ksm_set_prune_millisecs(value);
+	return 0;
 }
 KSM_FILE_RW(stable_node_chains_prune_millisecs);
 
 static u64 use_zero_pages_value(void)
 {
-	return ksm_get_limits().use_zero_pages;
+	return ksm_get_limits()->use_zero_pages;
 }
 
 /* Takes what kstrtobool() takes ("y", "on" ...), as it always has. */
@@ -156,13 +144,12 @@ static ssize_t use_zero_pages_store(struct kobject *kobj,
 				    struct kobj_attribute *attr,
 				    const char *buf, size_t count)
 {
-	struct ksm_limits limits = ksm_get_limits();
-	int err;
+	bool use;
 
-	if (kstrtobool(buf, &limits.use_zero_pages))
+	if (kstrtobool(buf, &use))
 		return -EINVAL;
-	err = ksm_set_limits(&limits);
-	return err ? err : count;
+	ksm_set_use_zero_pages(use);
+	return count;
 }
 
 static struct ksm_file use_zero_pages_file = {

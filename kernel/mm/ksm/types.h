@@ -40,6 +40,7 @@ enum ksm_page_state {
  * @KSM_REFUSED_LOCKED: the page or the other mm was locked by someone else
  * @KSM_REFUSED_DIFFERENT: equal hash, different bytes
  * @KSM_REFUSED_NODE: on another NUMA node, with merge_across_nodes off
+ * @KSM_REFUSED_UFFD_WP: the zero page cannot go where userfaultfd protects
  * @KSM_REFUSED_LIMIT: max_page_sharing reached and no new copy could be made
  * @KSM_REFUSED_NOMEM: no memory for a record
  * @KSM_NR_REFUSALS: number of reasons
@@ -52,6 +53,7 @@ enum ksm_refusal {
 	KSM_REFUSED_LOCKED,
 	KSM_REFUSED_DIFFERENT,
 	KSM_REFUSED_NODE,
+	KSM_REFUSED_UFFD_WP,
 	KSM_REFUSED_LIMIT,
 	KSM_REFUSED_NOMEM,
 	KSM_NR_REFUSALS

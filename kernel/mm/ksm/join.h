@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* How one scanned page comes to share a page. See join.c. */
+#ifndef _MM_KSM_JOIN_H
+#define _MM_KSM_JOIN_H
+
+#include "domain.h"
+
+/**
+ * struct ksm_scanned - a page that the scan came by
+ * @mc: its chunk
+ * @slot: its slot in the chunk
+ * @page: the page; the caller holds one reference
+ * @was_split: set if @page was part of a huge page and no longer is
+ */
+struct ksm_scanned {
+	struct ksm_mm_chunk *mc;
+	unsigned int slot;
+	struct page *page;
+	bool was_split;
+};
+
+static inline struct mm_struct *ksm_chunk_mm(const struct ksm_mm_chunk *mc)
+{
+	return mc->owner->slot.mm;
+}
+
+static inline unsigned long ksm_scanned_address(const struct ksm_scanned *s)
+{
+	return ksm_chunk_address(s->mc, s->slot);
+}
+
+enum ksm_refusal ksm_join_prepare(struct ksm_scanned *s);
+enum ksm_refusal ksm_join_node(struct ksm_scanned *s,
+			       struct ksm_stable_node *node, struct page *kpage);
+enum ksm_refusal ksm_join_zero(struct ksm_scanned *s);
+enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s);
+enum ksm_refusal ksm_join_other(struct ksm_scanned *s,
+				struct ksm_mapping *mapping,
+				struct ksm_stable_node *node);
+
+#endif /* _MM_KSM_JOIN_H */
