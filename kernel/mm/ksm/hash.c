@@ -42,5 +42,9 @@ u64 ksm_hash_page(const struct ksm_hash_key *key, const void *page)
 		first += nh_pair(pair, nh);
 		second += nh_pair(pair, nh + KSM_HASH_SHIFT);
 	}
-	return finish(first * (key->mix[0] | 1) + second * (key->mix[1] | 1));
+	/*
+	 * A sum can differ in its upper bits only, and two multiples of 2^31 would
+	 * cancel out far too often: mix the first before the second is added.
+	 */
+	return finish(finish(first + key->mix[0]) + second + key->mix[1]);
 }

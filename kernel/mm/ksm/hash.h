@@ -21,7 +21,7 @@
 /**
  * struct ksm_hash_key - a secret; all of it random
  * @nh: added to the words of the page
- * @mix: joins the two sums; used as odd numbers
+ * @mix: added to the sums where they are joined
  */
 struct ksm_hash_key {
 	u32 nh[KSM_HASH_WORDS + KSM_HASH_SHIFT];
