@@ -55,9 +55,10 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args)
 {
     g_autoptr(FakeRoot) folder = fake_root_new();
     g_autofree char *pidfile = fake_root_path(folder, "/pid");
+    struct sigaction action = { .sa_handler = on_deadline };
     QTestState *qts;
 
-    signal(SIGALRM, on_deadline);
+    sigaction(SIGALRM, &action, NULL);
     alarm(TEST_DEADLINE_SECONDS);
     if (root) {
         g_setenv(ROOT_VARIABLE, root->path, true);

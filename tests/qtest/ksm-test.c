@@ -336,6 +336,7 @@ int main(int argc, char **argv)
 
     add_advice_tests();
     ksm_test_add_report();
+    ksm_test_add_refuse();
     ksm_test_add_merge();
 
     return g_test_run();

@@ -35,5 +35,6 @@ bool ksm_test_is_mergeable(uint64_t size);
 
 void ksm_test_add_report(void);
 void ksm_test_add_merge(void);
+void ksm_test_add_refuse(void);
 
 #endif
