@@ -55,11 +55,11 @@ void page_check(const void *page, uint64_t seed, const char *when)
 	if (!off)
 		return;
 	off--;
-	fail("%s: page %p offset %zu holds %016llx, expected %016llx (content %llu), pagemap %016llx",
-	     when, page, off, (unsigned long long)w[off / sizeof(*w)],
-	     (unsigned long long)word_of(seed, off / sizeof(*w)),
-	     (unsigned long long)seed,
-	     (unsigned long long)pagemap_of(page));
+	ksm_corrupt("%s: page %p offset %zu holds %016llx, expected %016llx (content %llu), pagemap %016llx",
+		    when, page, off, (unsigned long long)w[off / sizeof(*w)],
+		    (unsigned long long)word_of(seed, off / sizeof(*w)),
+		    (unsigned long long)seed,
+		    (unsigned long long)pagemap_of(page));
 }
 
 void area_fill_same(char *area, size_t pages, uint64_t seed)
@@ -101,9 +101,10 @@ void area_check_zero(const char *area, size_t pages, const char *when)
 	const char *p = area, *end = area + pages * page_size;
 
 	for (; p < end; p++)
-		must(!*p, "%s: page %zu offset %zu holds 0x%02x, expected 0",
-		     when, (p - area) / page_size, (p - area) % page_size,
-		     (unsigned char)*p);
+		if (*p)
+			ksm_corrupt("%s: page %zu offset %zu holds 0x%02x, expected 0",
+				    when, (p - area) / page_size,
+				    (p - area) % page_size, (unsigned char)*p);
 }
 
 /* --- areas --------------------------------------------------------------- */

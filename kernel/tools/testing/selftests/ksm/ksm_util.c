@@ -49,6 +49,15 @@ void ksm_fail(const char *file, int line, const char *fmt, ...)
 	__builtin_unreachable();
 }
 
+void ksm_corrupt(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	give_verdict(KSM_CORRUPT, "wrong contents: ", fmt, ap);
+	__builtin_unreachable();
+}
+
 void ksm_skip(const char *fmt, ...)
 {
 	va_list ap;

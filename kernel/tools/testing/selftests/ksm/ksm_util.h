@@ -26,7 +26,7 @@
 #define KSM_EXCLUSIVE	1u
 /* The case is given three times the usual deadline. */
 #define KSM_SLOW	2u
-/* The case is given a sixth of the usual deadline. */
+/* The case is given a ninth of the usual deadline. */
 #define KSM_QUICK	4u
 
 /**
@@ -35,7 +35,8 @@
  * @run:     the test; returns if it passed, else calls fail() or skip()
  * @flags:   KSM_EXCLUSIVE, KSM_SLOW, KSM_QUICK
  * @defect:  if set, what 6.1's own engine is known to do wrong here; a
- *           failure there is then reported as a skip with this text
+ *           failure there is then reported as a skip with this text, unless
+ *           memory had wrong contents
  */
 struct ksm_case {
 	const char *name;
@@ -65,6 +66,8 @@ extern const struct ksm_topic topic_madvise, topic_counters, topic_cow,
 
 void __noreturn __printf(3, 4) ksm_fail(const char *file, int line,
 					const char *fmt, ...);
+/* A wrong byte in memory: a failure that no known defect excuses. */
+void __noreturn __printf(1, 2) ksm_corrupt(const char *fmt, ...);
 void __noreturn __printf(1, 2) ksm_skip(const char *fmt, ...);
 /* A line for the reader of the log; never a verdict. */
 void __printf(1, 2) ksm_note(const char *fmt, ...);
@@ -254,7 +257,9 @@ struct ksm_verdict {
 	char why[480];
 	char swap_dev[32];	/* what swap_on() has set up, or empty */
 };
-enum ksm_end { KSM_RUNNING, KSM_PASSED, KSM_FAILED, KSM_SKIPPED };
+enum ksm_end {
+	KSM_RUNNING, KSM_PASSED, KSM_FAILED, KSM_CORRUPT, KSM_SKIPPED
+};
 extern struct ksm_verdict *ksm_verdict;
 /* Seconds that a waiting helper may take before it fails the case. */
 extern unsigned int ksm_wait_limit;
