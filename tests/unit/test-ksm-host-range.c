@@ -61,10 +61,41 @@ static void test_smaps(void)
     g_assert_cmpuint(r[2].special, ==, 0x1000);
 }
 
-/* A path of any length, and one that looks like a line of its own */
+/*
+ * Who is merged in a mapping that is only partly ours?  Nobody knows, unless
+ * nobody is.
+ */
+static void test_smaps_partial(void)
+{
+    static const char smaps[] =
+        "00010000-00018000 rw-p 00000000 00:00 0\n"
+        "KSM:                  8 kB\n" VMA_TAIL("rd wr mg")
+        "00020000-00028000 rw-p 00000000 00:00 0\n"
+        "KSM:                  0 kB\n" VMA_TAIL("rd wr mg");
+    g_autoptr(FakeRoot) root = fake_root_new();
+    g_autoptr(KsmHost) host = ksm_host_new(root->path);
+    KsmHostRange r[2] = {
+        { .start = 0x10000, .size = 0x4000 },
+        { .start = 0x24000, .size = 0x4000 },
+    };
+    GError *err = NULL;
+
+    fake_root_write(root, FAKE_PROC_DIR "smaps", smaps);
+    g_assert_true(ksm_host_read_ranges(host, 0, r, 2, &err));
+    g_assert_no_error(err);
+    g_assert_cmpuint(r[0].mergeable, ==, 0x4000);
+    g_assert_false(r[0].merged.present);
+    g_assert_cmpuint(r[1].mergeable, ==, 0x4000);
+    g_assert_true(r[1].merged.present);
+    g_assert_cmpuint(r[1].merged.u, ==, 0);
+}
+
+/* A path of any length, full of what looks like a line of its own */
 static void test_smaps_long_lines(void)
 {
-    g_autofree char *path = g_strnfill(70000, 'p');
+    g_autofree char *blank = g_strnfill(6000, ' ');
+    g_auto(GStrv) piece = g_strsplit(blank, " ", -1);
+    g_autofree char *path = g_strjoinv("VmFlags: mg ", piece);
     g_autofree char *smaps = g_strdup_printf(
         "00001000-00002000 rw-p 00000000 00:01 7 /%s VmFlags: mg\n"
         "Size: 4 kB\n"
@@ -154,13 +185,13 @@ static void add_old_smaps(const FakeRoot *root, KsmHostRange *r)
 static void test_pagemap(void)
 {
     static const uint64_t entry[16] = {
-        PRESENT | 5, 0, PRESENT | 6, PRESENT | FILE_PAGE | 7,
+        PRESENT | 1, 0, PRESENT | 6, PRESENT | FILE_PAGE | 7,
         (1ULL << 62) | 7, PRESENT | 100000, PRESENT | 5000, PRESENT | 4,
         PRESENT | 5, PRESENT | 5, PRESENT | 5, PRESENT | 5,
         PRESENT | 5, PRESENT | 5, PRESENT | 5, PRESENT | 8,
     };
     static const uint64_t low[] = {
-        KSM_FLAG, OTHER_FLAGS, KSM_FLAG, OTHER_FLAGS, OTHER_FLAGS, ~0ULL,
+        KSM_FLAG, KSM_FLAG, KSM_FLAG, OTHER_FLAGS, OTHER_FLAGS, ~0ULL,
         KSM_FLAG, KSM_FLAG, 0
     };
     static const uint64_t high[] = { OTHER_FLAGS, KSM_FLAG, OTHER_FLAGS };
@@ -177,7 +208,7 @@ static void test_pagemap(void)
     fake_root_write_entries(root, "/proc/kpageflags", 99999, high, 3);
     g_assert_true(ksm_host_read_ranges(host, 0, r, 2, &err));
     g_assert_no_error(err);
-    /* 5, 6, 100000, 5000; the file page, the hole and the swapped one not */
+    /* 1, 6, 100000, 5000; the file page, the hole and the swapped one not */
     g_assert_true(r[0].merged.present);
     g_assert_cmpuint(r[0].merged.u, ==, 4 * PAGE);
     g_assert_true(r[1].merged.present);
@@ -279,6 +310,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 
     g_test_add_func("/ksm-host-range/smaps", test_smaps);
+    g_test_add_func("/ksm-host-range/partial", test_smaps_partial);
     g_test_add_func("/ksm-host-range/long-lines", test_smaps_long_lines);
     g_test_add_func("/ksm-host-range/garbage", test_smaps_garbage);
     g_test_add_func("/ksm-host-range/missing", test_smaps_missing);
