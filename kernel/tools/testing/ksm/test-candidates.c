@@ -285,6 +285,39 @@ static void full_segment_forgets_and_recovers(void)
 	model_end(model);
 }
 
+/* Adds entries that belong to segment @nr of four. */
+static void add_to_segment(struct model *model, u32 nr, u32 count)
+{
+	while (count--)
+		model_add(model, (rnd() & ~3ULL) | nr, random_ref());
+}
+
+/* An uneven table: two segments that are joined hold more than one can. */
+static void joining_forgets_what_does_not_fit(void)
+{
+	struct model *model = model_new();
+	u32 nr, at;
+
+	for (nr = 0; nr < 4; nr++)
+		add_to_segment(model, nr, 220);
+	CHECK(model->table.nr_segments == 4, "%u segments", model->table.nr_segments);
+	add_to_segment(model, 1, 80);
+	add_to_segment(model, 3, 80);
+	CHECK(!model->forgotten, "%llu forgotten", model->forgotten);
+	/* Until the table is sparse on average, and the last segment goes. */
+	for (at = 0; at < model->count && model->table.nr_segments == 4;) {
+		if (model->hash[at] & 1)
+			at++;
+		else
+			model_del(model, at);
+	}
+	CHECK(model->table.nr_segments == 3, "%u segments", model->table.nr_segments);
+	CHECK(model->forgotten == 600 - ENTRIES, "%llu forgotten", model->forgotten);
+	CHECK(model->table.count == model->count, "%llu entries", model->table.count);
+	CHECK(ksm_candidates_validate(&model->table), "validate");
+	model_end(model);
+}
+
 static void oldest_twin_makes_room(void)
 {
 	struct model *model = model_new();
@@ -535,6 +568,8 @@ static const struct harness_test tests[] = {
 	{ "candidates: any one allocation may fail", any_one_allocation_may_fail },
 	{ "candidates: a full segment forgets and recovers",
 	  full_segment_forgets_and_recovers },
+	{ "candidates: joining forgets what does not fit",
+	  joining_forgets_what_does_not_fit },
 	{ "candidates: the oldest twin makes room", oldest_twin_makes_room },
 	{ "candidates: the same entry is kept once", same_entry_is_kept_once },
 	{ "candidates: an empty table is usable", empty_table_is_usable },

@@ -387,7 +387,7 @@ static void settle(struct model *model)
 	u32 left, nr = 0;
 
 	do {
-		CHECK(nr++ < 50, "does not settle");
+		CHECK(nr++ < 50, "no rest after 50 passes");
 		was = model->sim->stats;
 		left = model->left;
 		pass(model);
