@@ -7,9 +7,9 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-check_engine "${ENGINE:-samepage}"
+check_engine "${ENGINE-samepage}"
 variant=ours
-[[ ${ENGINE:-samepage} == samepage ]] || variant=mainline
+[[ ${ENGINE-samepage} == samepage ]] || variant=mainline
 kernel=$("$SP_TOP/scripts/build.sh" kernel "$variant")
 exec "$SP_TOP/scripts/boot.sh" --kernel "$kernel" --mem 2048 \
     --timeout 86400 --results "$SP_TOP/build/bench-host" --shell

@@ -4,7 +4,8 @@
 # Builds one thing and prints the folder of the finished artefact.
 #
 # usage: build.sh kernel ours|mainline|debug     bzImage config System.map vmlinux
-#        build.sh qemu                           bin/ share/qemu/ tests/
+#        build.sh qemu                           bin/ share/qemu/
+#        build.sh qemu-tests                     qtests and unit tests of it
 #        build.sh selftests                      ksm_tests and our own tests
 #        build.sh unit                           the engine's userspace tests
 #        build.sh guest                          the guests' root file system
@@ -63,7 +64,7 @@ make_artefact() {
     # The one we waited for may have made it.
     [[ ! -e $out/.complete ]] || return 0
     # What failed or was interrupted earlier; the lock says nobody is at it.
-    rm -rf "$SP_OUT/$variant"-*.part
+    artefacts "$variant" .part | xargs -r -d '\n' rm -rf
     mkdir -p "$out.part"
     "$@"
     publish "$out"
@@ -181,11 +182,12 @@ build_kernel() {
 
 # ---- QEMU ----
 
+# qemu_hash UNUSED - over all files but those whose path starts with UNUSED
 qemu_hash() {
     {
         qemu_version
         toolchain
-        { overlay_files qemu | grep -v '^docs/'
+        { overlay_files qemu | grep -vE "^($1)/"
           patch_files qemu
           own_scripts
         } | hash_files
@@ -203,25 +205,44 @@ configure_qemu() {
     fi
 }
 
-# compile_qemu WORK
-compile_qemu() {
-    local work=$1 dir=$SP_BUILD/qemu
+# ninja_qemu WORK TARGET... - in $dir
+ninja_qemu() {
+    local work=$1
+    shift
     mkdir -p "$dir"
     run_step "configure QEMU" "$SP_LOG/qemu-configure.log" \
         "see the log; is a package missing? scripts/setup.sh installs them" \
         configure_qemu "$dir" "$work"
-    run_step "build QEMU" "$SP_LOG/qemu.log" "$RETRY" \
-        ninja -C "$dir" -j"$SP_JOBS" qemu-system-x86_64 "${QEMU_TESTS[@]}"
-    mkdir -p "$out.part/bin" "$out.part/share/qemu" "$out.part/tests"
+    run_step "build QEMU ($1${2:+ ...})" "$SP_LOG/qemu.log" "$RETRY" \
+        ninja -C "$dir" -j"$SP_JOBS" "$@"
+}
+
+# compile_qemu WORK
+compile_qemu() {
+    local dir=$SP_BUILD/qemu
+    ninja_qemu "$1" qemu-system-x86_64
+    mkdir -p "$out.part/bin" "$out.part/share/qemu"
     cp "$dir/qemu-system-x86_64" "$out.part/bin/"
-    cp "${QEMU_TESTS[@]/#/$dir/}" "$out.part/tests/"
     cp "${QEMU_FIRMWARE[@]}" "$out.part/share/qemu/"
+}
+
+# compile_qemu_tests WORK
+compile_qemu_tests() {
+    local dir=$SP_BUILD/qemu
+    ninja_qemu "$1" "${QEMU_TESTS[@]}"
+    cp "${QEMU_TESTS[@]/#/$dir/}" "$out.part/"
 }
 
 build_qemu() {
     local hash
-    hash=$(qemu_hash)
+    hash=$(qemu_hash 'docs|tests')
     reuse_or qemu "$hash" with_tree qemu compile_qemu
+}
+
+build_qemu_tests() {
+    local hash
+    hash=$(qemu_hash docs)
+    reuse_or qemu-tests "$hash" with_tree qemu compile_qemu_tests
 }
 
 # ---- programs of the tests ----
@@ -230,7 +251,8 @@ build_qemu() {
 folder_hash() {
     {
         toolchain
-        { (cd "$SP_TOP" && find "$@" -type f ! -name '*.o' ! -name '.*' ! -path '*/build/*')
+        { (cd "$SP_TOP" && find "$@" -type f ! -name '*.o' ! -name '.*' \
+            ! -path '*/build/*')
           own_scripts
         } | LC_ALL=C sort | hash_files
     } | hash_text
@@ -289,10 +311,11 @@ call_builder() {
 case ${1:-}:${2:-} in
 kernel:?*) build_kernel "$2" ;;
 qemu:) build_qemu ;;
+qemu-tests:) build_qemu_tests ;;
 selftests:) build_selftests ;;
 unit:) build_unit ;;
 guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
-*) die "usage: build.sh kernel ours|mainline|debug | qemu | selftests |" \
-    "unit | guest | e2e" ;;
+*) die "usage: build.sh kernel ours|mainline|debug | qemu | qemu-tests |" \
+    "selftests | unit | guest | e2e" ;;
 esac

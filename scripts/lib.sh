@@ -122,7 +122,8 @@ overlay_files() {
         linux:* | qemu:kernel/*) continue ;;
         esac
         [[ -e $SP_TOP/$path ]] || die "overlay.list: $path does not exist"
-        (cd "$SP_TOP" && find "$path" -type f ! -name '*.o' ! -name '.*')
+        (cd "$SP_TOP" && find "$path" -type f ! -name '*.o' ! -name '.*' \
+            ! -path '*/build/*')
     done <"$SP_TOP/overlay.list" | LC_ALL=C sort -u
 }
 
@@ -217,12 +218,13 @@ publish() {
     mv -T "$1.part" "$1"
 }
 
-# prune VARIANT - keep the four newest artefact folders of a variant
+# artefacts VARIANT [SUFFIX] - its folders in the cache, last used first
+artefacts() {
+    find "$SP_OUT" -maxdepth 1 -type d -regex ".*/$1-[0-9a-f]*${2:-}" \
+        -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2-
+}
+
+# prune VARIANT - keep the four last used artefact folders of a variant
 prune() {
-    local old
-    find "$SP_OUT" -maxdepth 1 -type d -regex ".*/$1-[0-9a-f]*" \
-        -printf '%T@ %p\n' | sort -rn | tail -n +5 | cut -d' ' -f2- |
-        while read -r old; do
-            rm -rf "$old"
-        done
+    artefacts "$1" | tail -n +5 | xargs -r -d '\n' rm -rf
 }

@@ -12,7 +12,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-engine=${ENGINE:-samepage} guests=${GUESTS:-3} ram=${RAM:-256}
+engine=${ENGINE-samepage} guests=${GUESTS-3} ram=${RAM-256}
 readonly RESULTS=$SP_TOP/build/run
 # The bench host itself, and what a guest's QEMU needs beside its RAM
 readonly HOST_MIB=1024 PER_GUEST_MIB=96

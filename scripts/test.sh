@@ -70,7 +70,7 @@ layer_layers() {
 }
 
 layer_unit() {
-    local units driver qemu program
+    local units driver tests program
     if units=$(artefact unit); then
         tap "unit engine" "$SP_TOP/kernel/tools/testing/ksm/run-tests" \
             "$units"/gcc/test-*
@@ -78,20 +78,21 @@ layer_unit() {
     if driver=$(artefact e2e); then
         tap "unit e2e" "$driver/test-e2e" --tap
     fi
-    if qemu=$(artefact qemu); then
-        for program in "$qemu"/tests/test-ksm-host*; do
+    if tests=$(artefact qemu-tests); then
+        for program in "$tests"/test-ksm-host*; do
             tap "unit $(basename "$program")" "$program" --tap -k
         done
     fi
 }
 
 layer_qtest() {
-    local qemu name
+    local qemu tests name
     qemu=$(artefact qemu) || return 0
+    tests=$(artefact qemu-tests) || return 0
     for name in ksm-test qmp-cmd-test qom-test test-hmp; do
         QTEST_QEMU_BINARY=$qemu/bin/qemu-system-x86_64 \
             tap "qtest $name" timeout "$QTEST_SECONDS" \
-            "$qemu/tests/$name" --tap -k
+            "$tests/$name" --tap -k
     done
 }
 
