@@ -73,6 +73,20 @@ static KsmRefusal expected_reason(const Sample *sample)
                              : KSM_REFUSAL_DISABLED_BY_MACHINE;
 }
 
+/* What QEMU knows by itself is what the kernel's list of mappings says. */
+static void check_fast(KsmStats *stats, const KsmBlockInfo *verified)
+{
+    KsmBlockInfo *block = ksm_test_find_block(stats, verified->id);
+
+    g_assert_nonnull(block);
+    g_assert_false(block->verified || block->has_merged_bytes);
+    g_assert_cmpint(block->requested, ==, verified->requested);
+    g_assert_cmpint(block->actual, ==, verified->actual);
+    g_assert_cmpstr(KsmRefusal_str(block->reason), ==,
+                    KsmRefusal_str(verified->reason));
+    g_assert_cmpuint(block->mergeable_bytes, ==, verified->mergeable_bytes);
+}
+
 static void check_sample(KsmStats *stats, const Sample *sample)
 {
     KsmRefusal reason = expected_reason(sample);
@@ -100,7 +114,7 @@ static void test_advice(const char *kind, bool mem_merge)
 {
     g_autoptr(FakeRoot) files = fake_root_new();
     g_autoptr(GString) args = g_string_new(NULL);
-    g_autoptr(KsmStats) stats = NULL;
+    g_autoptr(KsmStats) stats = NULL, fast = NULL;
     Sample sample[6];
     QTestState *qts;
 
@@ -116,8 +130,10 @@ static void test_advice(const char *kind, bool mem_merge)
     }
     qts = ksm_test_start(NULL, args->str);
     stats = ksm_test_query(qts);
+    fast = ksm_test_query_fast(qts);
     for (int i = 0; i < 6; i++) {
         check_sample(stats, &sample[i]);
+        check_fast(fast, ksm_test_find_block(stats, sample[i].id));
     }
     qtest_quit(qts);
 }
@@ -226,7 +242,7 @@ static void test_machine_ram(const void *data)
 
 static void test_huge_pages(void)
 {
-    g_autoptr(KsmStats) stats = NULL;
+    g_autoptr(KsmStats) stats = NULL, fast = NULL;
     KsmBlockInfo *block;
     QDict *resp;
     QTestState *qts;
@@ -250,6 +266,8 @@ static void test_huge_pages(void)
         g_assert_true(block->requested);
         g_assert_false(block->actual);
         g_assert_cmpstr(KsmRefusal_str(block->reason), ==, "huge-pages");
+        fast = ksm_test_query_fast(qts);
+        check_fast(fast, block);
     }
     qobject_unref(resp);
     qtest_quit(qts);
