@@ -58,7 +58,8 @@ echo "guest: our files"
 install -D -m 755 "$work/agent.stripped" "$tree/usr/lib/samepage/agent"
 install -D -m 755 "$here/worker.py" "$tree/usr/lib/samepage/worker"
 install -D -m 755 "$here/init" "$tree/usr/lib/samepage/init"
-install -D -m 644 "$here/services.list" "$tree/etc/samepage/services"
+install -d "$tree/etc/samepage"
+grep -v '^#' "$here/services.list" >"$tree/etc/samepage/services"
 # The kernel has no IPv6
 sed -i '/listen \[::\]/d' "$tree/etc/nginx/sites-available/default"
 # apt's lists and keys name the machine's mirrors; the guests need neither
