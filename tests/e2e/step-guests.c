@@ -61,6 +61,18 @@ static char *ask_hello(const Guest *g G_GNUC_UNUSED)
     return g_strdup("hello");
 }
 
+/* What @g's last "services" reply says is missing, to be freed, or NULL. */
+static char *missing_services(const Guest *g)
+{
+    g_autofree char *running = words_text(g->reply, "running");
+    g_autofree char *missing = words_text(g->reply, "missing");
+
+    if (missing && *missing) {
+        return g_steal_pointer(&missing);
+    }
+    return missing && running && *running ? NULL : g_strdup("every program");
+}
+
 /* All programs of the image run; waits for those that are still starting. */
 static bool check_services(Run *run, const char *when)
 {
@@ -77,11 +89,8 @@ static bool check_services(Run *run, const char *when)
             return check_error(&run->checks, err, name);
         }
         for (int n = 0; n < run->started && !missing; n++) {
-            Guest *g = &run->guests[n];
-
-            missing = g->running ? words_text(g->reply, "missing") : NULL;
-            if (missing && !*missing) {
-                g_clear_pointer(&missing, g_free);
+            if (run->guests[n].running) {
+                missing = missing_services(&run->guests[n]);
             }
         }
         g_usleep(missing ? G_USEC_PER_SEC / 2 : 0);
