@@ -26,10 +26,15 @@ readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
 readonly QEMU_TESTS=(tests/qtest/ksm-test tests/qtest/qmp-cmd-test
     tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-host
     tests/unit/test-ksm-host-range)
-# What a q35 guest without a display and started by -kernel asks for
-readonly QEMU_FIRMWARE=(/usr/share/seabios/bios-256k.bin
-    /usr/share/qemu/kvmvapic.bin /usr/share/qemu/linuxboot_dma.bin
-    /usr/share/qemu/multiboot_dma.bin /usr/share/qemu/pvh.bin)
+# Debian's source has no firmware in it; these are what x86 machines ask for
+# in qtest and when started by -kernel.
+readonly QEMU_FIRMWARE=(/usr/share/seabios/bios.bin
+    /usr/share/seabios/bios-256k.bin /usr/share/seabios/bios-microvm.bin
+    /usr/share/seabios/vgabios-stdvga.bin /usr/share/qemu/kvmvapic.bin
+    /usr/share/qemu/linuxboot_dma.bin /usr/share/qemu/multiboot_dma.bin
+    /usr/share/qemu/pvh.bin /usr/share/qemu/qboot.rom
+    /usr/lib/ipxe/qemu/efi-e1000.rom /usr/lib/ipxe/qemu/efi-e1000e.rom
+    /usr/lib/ipxe/qemu/efi-virtio.rom)
 
 # toolchain - what compiled it is part of every hash
 toolchain() {

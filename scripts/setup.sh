@@ -27,7 +27,7 @@ readonly PACKAGES=(
     dpkg-dev python3 meson ninja-build libglib2.0-dev libpixman-1-dev
     zlib1g-dev libattr1-dev libcap-ng-dev
     # the bench host: Debian's QEMU, its firmware, the initramfs
-    qemu-system-x86 seabios busybox-static iproute2
+    qemu-system-x86 seabios ipxe-qemu busybox-static
     # the guests' image and the driver of `make run`
     mmdebstrap squashfs-tools libjson-glib-dev
 )
