@@ -43,6 +43,9 @@ END
 
 count=0
 failed=0
+# A debug kernel is ten times slower.
+slow=
+[ -e /proc/lockdep ] && slow="-d 600"
 
 # report STATUS NAME FILE: exit status 4 is a skip by the kernel's convention.
 report() {
@@ -97,7 +100,8 @@ run_own() {
 # the plan; a suite that ended without its own plan is one more failure.
 run_suite() {
     {
-        "$bin/ksm_suite" -x "$@" </dev/null
+        # shellcheck disable=SC2086 # two words or none
+        "$bin/ksm_suite" -x $slow "$@" </dev/null
         echo "suite-status $?"
     } | awk -v n="$count" '
         /^1\.\.[0-9]+$/ { plan = 1; next }

@@ -115,11 +115,11 @@ static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 static void purge_unseen(struct ksm_mm_slot *slot, unsigned long from,
 			 const struct ksm_walk *walk)
 {
+	unsigned long end = walk->mm_done ? ULONG_MAX : walk->next;
 	unsigned int i;
 
 	if (!walk->nr) {
-		ksm_slot_purge(slot, from, walk->mm_done ? ULONG_MAX : walk->next,
-			       NULL);
+		ksm_slot_purge(slot, from, end, NULL);
 		return;
 	}
 	bitmap_zero(scan.seen, KSM_CHUNK_PAGES);
@@ -127,6 +127,7 @@ static void purge_unseen(struct ksm_mm_slot *slot, unsigned long from,
 		__set_bit(walk->item[i].slot, scan.seen);
 	ksm_slot_purge(slot, from, walk->start, NULL);
 	ksm_slot_purge(slot, max(from, walk->start), walk->next, scan.seen);
+	ksm_slot_purge(slot, walk->next, end, NULL);
 }
 
 /*

@@ -80,6 +80,13 @@ static unsigned long walk_table(struct ksm_walk *walk, struct vm_area_struct *vm
 	return addr;
 }
 
+/* Has it all it may hold, or all that is in its chunk? */
+static bool walk_is_full(const struct ksm_walk *walk)
+{
+	return walk->nr == walk->max ||
+	       (walk->nr && walk->next >= walk->start + KSM_CHUNK_BYTES);
+}
+
 static int scan_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 			  struct mm_walk *mm_walk)
 {
@@ -97,7 +104,8 @@ static int scan_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 	} else {
 		walk->next = walk_table(walk, vma, pmd, addr, end);
 	}
-	return walk->nr || !--walk->budget || ksm_mm_is_exiting(vma->vm_mm);
+	return walk_is_full(walk) || !--walk->budget ||
+	       ksm_mm_is_exiting(vma->vm_mm);
 }
 
 static const struct mm_walk_ops scan_ops = {
@@ -111,8 +119,9 @@ static const struct mm_walk_ops scan_ops = {
  * @max: how many pages to find at most (1 to KSM_CHUNK_PAGES)
  * @walk: filled in; put it with ksm_walk_put()
  *
- * Stops at the end of the chunk in which it found something, and now and then in
- * long stretches of nothing: then @walk->nr is 0 and @walk->mm_done false.
+ * Stops at the end of the chunk in which it found something, however many VMAs that
+ * is in, and now and then in long stretches of nothing: then @walk->nr is 0 and
+ * @walk->mm_done false.
  *
  * Context: mmap_lock held for reading. May reschedule.
  */
@@ -132,16 +141,25 @@ void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 
 	vma_iter_init(&vmi, mm, addr);
 	for_each_vma(vmi, vma) {
+		unsigned long end = vma->vm_end;
+
+		if (walk->nr) {
+			/* The chunk may go on in this VMA, but not beyond it. */
+			end = min(end, walk->start + KSM_CHUNK_BYTES);
+			if (vma->vm_start >= end)
+				return;
+		}
 		if (!(vma->vm_flags & VM_MERGEABLE))
 			continue;
 		walk->saw_vma = true;
 		if (!vma->anon_vma)
 			continue;
 		walk->next = max(addr, vma->vm_start);
-		if (walk_page_range_vma(vma, walk->next, vma->vm_end, &scan_ops,
-					walk))
+		if (walk_page_range_vma(vma, walk->next, end, &scan_ops, walk))
 			return;
-		walk->next = vma->vm_end;
+		walk->next = end;
+		if (walk_is_full(walk))
+			return;
 	}
 	walk->mm_done = true;
 }

@@ -401,6 +401,8 @@ static int parse(int argc, char **argv)
 			opt.deadline = atoi(optarg);
 			if (opt.deadline < 1 || opt.deadline > 3600)
 				return 2;
+			/* One wait within the test takes two thirds of that. */
+			ksm_wait_limit = opt.deadline * 2 / 3 + 1;
 		} else {
 			return c == 'h' ? 1 : 2;
 		}
