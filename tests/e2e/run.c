@@ -7,6 +7,8 @@
 
 #define TICK_MS 250
 #define SAMPLE_SECONDS 1.0
+/* In how many ticks of the agent, ten a second, all churn is rewritten */
+#define CHURN_TICKS 100
 
 volatile sig_atomic_t run_interrupted;
 
@@ -160,6 +162,20 @@ bool run_tell(Run *run, const char *request, GError **errp)
 {
     same_request = request;
     return run_ask(run, copy_request, NULL, run->opts.step_timeout, errp);
+}
+
+static char *ask_churn(const Guest *g)
+{
+    return g_strdup_printf("churn rate=%u",
+                           MAX(1, g->pages[REGION_CHURN] / CHURN_TICKS));
+}
+
+bool run_churn(Run *run, bool on, GError **errp)
+{
+    if (!on) {
+        return run_tell(run, "churn rate=0", errp);
+    }
+    return run_ask(run, ask_churn, NULL, run->opts.step_timeout, errp);
 }
 
 bool run_wait_passes(Run *run, unsigned int passes, GError **errp)

@@ -69,6 +69,9 @@ bool run_ask(Run *run, RequestFn *request, const char *done, int timeout_s,
 /* The same request for all. */
 bool run_tell(Run *run, const char *request, GError **errp);
 
+/* Let all guests rewrite their churn pages all the time, or stop that. */
+bool run_churn(Run *run, bool on, GError **errp);
+
 /* Wait, live, until @passes more full scans are done. */
 bool run_wait_passes(Run *run, unsigned int passes, GError **errp);
 

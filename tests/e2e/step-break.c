@@ -88,6 +88,7 @@ bool step_rewrite(Run *run)
 
     progress(&run->checks, "Guests rewrite a part of their merged memory");
     run->rewritten = true;
+    run_churn(run, true, &err);
     for (int n = 0; n < run->started && !err; n++) {
         Guest *g = &run->guests[n];
         unsigned int merged;
@@ -106,6 +107,7 @@ bool step_rewrite(Run *run)
 bool step_kill(Run *run)
 {
     Guest *victim = &run->guests[run->started - 1];
+    GError *err = NULL;
 
     if (run->started < 2) {
         check_skip(&run->checks, "others survive a guest's death",
@@ -113,6 +115,9 @@ bool step_kill(Run *run)
         return true;
     }
     progress(&run->checks, "Killing %s", victim->name);
+    if (!run_churn(run, true, &err)) {
+        return check_error(&run->checks, err, "guests write when one dies");
+    }
     guest_kill(victim);
     return step_verify(run, "after a guest was killed") &&
            step_evidence(run, "after a guest was killed");
@@ -180,7 +185,7 @@ bool step_unmerge(Run *run)
     GError *err = NULL;
 
     progress(&run->checks, "Unmerging everything (run=2)");
-    if (unmerge(run, &err)) {
+    if (run_churn(run, true, &err) && unmerge(run, &err)) {
         for (int n = 0; n < run->started && !err; n++) {
             if (run->guests[n].running) {
                 host_sample_guest(&run->host, &run->guests[n], &err);

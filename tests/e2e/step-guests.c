@@ -238,7 +238,7 @@ bool step_verify(Run *run, const char *when)
 {
     GError *err = NULL;
 
-    if (!run_tell(run, "churn rate=0", &err) ||
+    if (!run_churn(run, false, &err) ||
         !run_ask(run, ask_verify, NULL, run->opts.step_timeout, &err)) {
         for (int n = 0; n < run->started; n++) {
             run->guests[n].verified = false;

@@ -6,18 +6,10 @@
 #include "query-stats.h"
 #include "run.h"
 
-/* How much of its churn region a guest rewrites in ten seconds, at 10 Hz */
-#define CHURN_TICKS 100
 /* Growth of pages_sharing in a pass that counts as none */
 #define SETTLED_GROWTH 0.005
 #define SETTLED_PASSES 2
 #define MIN_PASSES 3
-
-static char *ask_churn(const Guest *g)
-{
-    return g_strdup_printf("churn rate=%u",
-                           MAX(1, g->pages[REGION_CHURN] / CHURN_TICKS));
-}
 
 /* Wait until sharing no longer grows.  Returns false only on errors. */
 static bool wait_settled(Run *run, bool *settled, GError **errp)
@@ -67,7 +59,7 @@ static bool merge(Run *run, bool *settled, GError **errp)
     run->ksmd_at_start = run->host.ksmd_seconds;
     run->anon_at_start = run->host.anon_bytes;
     run->table.shown = true;
-    return run_ask(run, ask_churn, NULL, run->opts.step_timeout, errp) &&
+    return run_churn(run, true, errp) &&
            host_set_run(&run->host, KSM_HOST_RUN_MERGING, errp) &&
            wait_settled(run, settled, errp);
 }
@@ -142,7 +134,7 @@ static void check_agreement(Run *run, const RamSharing *ram, const char *when)
 /* Stop the engine after the last stale entries are gone, and sample all. */
 static bool freeze(Run *run, GError **errp)
 {
-    if (!run_tell(run, "churn rate=0", errp) ||
+    if (!run_churn(run, false, errp) ||
         !run_wait_passes(run, 2, errp) ||
         !host_set_run(&run->host, KSM_HOST_RUN_STOPPED, errp) ||
         !host_sample(&run->host, errp)) {
