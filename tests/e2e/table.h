@@ -10,8 +10,8 @@ typedef struct Table {
     bool shown;             /* draw at all */
     bool tty;               /* redraw in place */
     const char *prefix;     /* of every line */
-    int lines;              /* drawn last, to go back over; other output
-                             * sets it to 0 and so leaves them alone */
+    /* Drawn last, to go back over; set to 0 by other output, to be left */
+    int lines;
     double last;            /* when it was drawn, in seconds of the run */
 } Table;
 
