@@ -59,7 +59,8 @@ static GPtrArray *guest_command(const Guest *g, const Options *o)
     ADD("%s", o->kernel);
     ADD("-append");
     ADD("console=ttyS0 loglevel=5 panic=-1 root=/dev/vda ro "
-        "rootfstype=squashfs init=/usr/lib/samepage/init samepage_name=%s", g->name);
+        "rootfstype=squashfs init=/usr/lib/samepage/init samepage_name=%s",
+        g->name);
     ADD("-drive");
     ADD("file=%s,format=raw,if=none,id=root,readonly=on,"
         "file.locking=off", o->image);
