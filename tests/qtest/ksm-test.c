@@ -156,6 +156,10 @@ static void test_advice_merge_any(void)
     KsmBlockInfo *block;
     QTestState *qts;
 
+#ifdef __SANITIZE_ADDRESS__
+    g_test_skip("the kernel takes minutes to walk the sanitizer's mappings");
+    return;
+#endif
     if (prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0)) {
         g_test_skip("the kernel of this machine has no PR_SET_MEMORY_MERGE");
         return;
