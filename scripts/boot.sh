@@ -112,8 +112,11 @@ make_initramfs() {
 
 # make_command - what the session runs, quoted for sh
 make_command() {
+    local tty=
+    # Asked here: inside the braces stdout is the file.
+    [[ ! -t 1 ]] || tty=1
     {
-        if [[ -t 1 ]]; then
+        if [[ $tty ]]; then
             printf 'export SAMEPAGE_TTY=1 TERM=%q COLUMNS=%q LINES=%q\n' \
                 "${TERM:-linux}" "$(tput cols 2>/dev/null || echo 80)" \
                 "$(tput lines 2>/dev/null || echo 24)"

@@ -76,7 +76,9 @@ layer_unit() {
             "$units"/gcc/test-*
     fi
     if driver=$(artefact e2e); then
-        tap "unit e2e" "$driver/test-e2e" --tap
+        for program in "$driver"/test-*; do
+            tap "unit $(basename "$program")" "$program" --tap -k
+        done
     fi
     if tests=$(artefact qemu-tests); then
         for program in "$tests"/test-ksm-host*; do
@@ -119,7 +121,7 @@ kernel_tests() {
     local kernel selftests
     kernel=$(artefact kernel "$2") || return 0
     selftests=$(artefact selftests) || return 0
-    in_bench "$1" "$kernel" 2048 "$3" numa=fake=2 \
+    in_bench "$1" "$kernel" 2048 "$3" "numa=fake=2 movablecore=768M" \
         "$SP_TOP/tests/kernel/run-tests.sh" "$selftests"
 }
 
@@ -137,7 +139,7 @@ layer_e2e() {
     qemu=$(artefact qemu) || return 0
     guest=$(artefact guest) || return 0
     driver=$(artefact e2e) || return 0
-    in_bench e2e "$kernel" 2048 "$E2E_SECONDS" "" "$driver/sharing-run" --tap \
+    in_bench e2e "$kernel" 2048 "$E2E_SECONDS" "" "$driver/sharing-test" \
         --engine-expected samepage --guests 2 --ram 256 \
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \
         --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs" \
