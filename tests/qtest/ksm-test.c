@@ -156,7 +156,7 @@ static void test_advice_merge_any(void)
     KsmBlockInfo *block;
     QTestState *qts;
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef QEMU_SANITIZE_ADDRESS
     g_test_skip("the kernel takes minutes to walk the sanitizer's mappings");
     return;
 #endif
