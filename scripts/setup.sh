@@ -24,7 +24,7 @@ readonly PACKAGES=(
     # the kernel, and its selftests
     linux-source-6.1 bc bison flex libelf-dev libnuma-dev
     # QEMU with the options of scripts/build.sh
-    dpkg-dev python3 meson ninja-build libglib2.0-dev libpixman-1-dev
+    dpkg-dev python3 meson ninja-build libfdt-dev libglib2.0-dev libpixman-1-dev
     zlib1g-dev libattr1-dev libcap-ng-dev
     # the bench host: Debian's QEMU, its firmware, the initramfs
     qemu-system-x86 seabios ipxe-qemu busybox-static
