@@ -173,9 +173,9 @@ run_qemu() {
     timeout -k 5 "$2" "${args[@]}" </dev/null 2>"$results/qemu.log" &
     qpid=$!
     # shellcheck disable=SC2064
-    trap "kill $qpid 2>/dev/null; exit 130" INT TERM
+    trap "kill $qpid 2>/dev/null; exit 130" INT TERM HUP
     wait "$qpid" || rc=$?
-    trap - INT TERM
+    trap - INT TERM HUP
     # If QEMU died before it opened the pipe, its reader still waits.
     : <>"$control/out"
     wait "$reader" || true

@@ -199,14 +199,14 @@ qemu_hash() {
     } | hash_text
 }
 
-# configure_qemu DIR WORK - only if it never was, or with other options
+# configure_qemu DIR WORK - only if it never was, or otherwise
 configure_qemu() {
-    local dir=$1 work=$2
-    if [[ ! -e $dir/build.ninja ]] ||
-        [[ $(cat "$dir/options" 2>/dev/null) != "${QEMU_OPTIONS[*]}" ]]; then
-        rm -f "$dir/options"
+    local dir=$1 work=$2 how="$2 ${QEMU_OPTIONS[*]}"
+    if [[ $(cat "$dir/configured" 2>/dev/null) != "$how" ]]; then
+        rm -rf "$dir"
+        mkdir -p "$dir"
         (cd "$dir" && "$work/configure" "${QEMU_OPTIONS[@]}")
-        printf '%s\n' "${QEMU_OPTIONS[*]}" >"$dir/options"
+        printf '%s\n' "$how" >"$dir/configured"
     fi
 }
 
@@ -214,7 +214,6 @@ configure_qemu() {
 ninja_qemu() {
     local work=$1
     shift
-    mkdir -p "$dir"
     run_step "configure QEMU" "$SP_LOG/qemu-configure.log" \
         "see the log; is a package missing? scripts/setup.sh installs them" \
         configure_qemu "$dir" "$work"

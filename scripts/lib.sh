@@ -187,28 +187,40 @@ watch_step() {
     [[ ! -t 2 ]] || printf '\r\033[K' >&2
 }
 
-# run_step NAME LOG HINT COMMAND... - run one long step with its output in
-# LOG and progress on stderr.  A failure names the step, shows the end of the
-# log and says what to do; the script ends.
-run_step() {
-    local name=$1 log=$2 hint=$3 pid rc=0 t0=$SECONDS
-    shift 3
+# try_step NAME LOG COMMAND... - run one long step with its output in LOG and
+# progress on stderr.  The step's status goes to step_rc, not to the caller:
+# `try_step ... || ...` would switch off errexit inside the step.
+try_step() {
+    local name=$1 log=$2 pid t0=$SECONDS
+    shift 2
     mkdir -p "$(dirname "$log")"
     say "$name ..."
+    # In a process group of its own, so that an interrupted script takes the
+    # whole step along: no compiler runs on and holds the locks.
+    set -m
     "$@" >"$log" 2>&1 </dev/null &
     pid=$!
-    # An interrupted script takes its step along.
+    set +m
     # shellcheck disable=SC2064
-    trap "kill $pid 2>/dev/null; exit 130" INT TERM
+    trap "kill -- -$pid 2>/dev/null; exit 130" INT TERM HUP
     watch_step "$pid" "$name" "$log"
-    wait "$pid" || rc=$?
-    trap - INT TERM
-    if ((rc != 0)); then
-        say "error: $name failed with status $rc; the last lines of $log:"
+    step_rc=0
+    wait "$pid" || step_rc=$?
+    trap - INT TERM HUP
+    ((step_rc != 0)) || say "$name: done in $((SECONDS - t0)) s"
+}
+
+# run_step NAME LOG HINT COMMAND... - the same, but a failure names the step,
+# shows the end of the log and says what to do; the script ends
+run_step() {
+    local name=$1 log=$2 hint=$3
+    shift 3
+    try_step "$name" "$log" "$@"
+    if ((step_rc != 0)); then
+        say "error: $name failed with status $step_rc; the last lines of $log:"
         tail -n 15 "$log" | sed 's/^/    /' >&2
         die "$name: $hint"
     fi
-    say "$name: done in $((SECONDS - t0)) s"
 }
 
 # publish DIR - make DIR.part the finished DIR in one step

@@ -81,13 +81,19 @@ update() {
     cp "$stage.names" "$manifest"
 }
 
+# drop_other_versions TREE NAME - what an upgrade of the machine left behind
+drop_other_versions() {
+    find "$SP_SRC" "$SP_WORK" -maxdepth 1 -name "$1-*" ! -name "$2" \
+        ! -name "$2.manifest" -exec rm -rf {} +
+}
+
 overlay() {
     local tree=$1 pristine work stage
     pristine=$("$SP_TOP/scripts/fetch.sh" "$tree")
     work=$SP_WORK/$(basename "$pristine")
     if [[ ! -d $work ]]; then
         mkdir -p "$SP_WORK"
-        rm -rf "$work.part"
+        drop_other_versions "$tree" "$(basename "$pristine")"
         run_step "copy $tree source" "$SP_LOG/overlay-$tree.log" \
             "is the disk full?" cp -a "$pristine" "$work.part"
         mv -T "$work.part" "$work"

@@ -147,16 +147,23 @@ add_sources() {
     say "wrote $SOURCES (where apt finds QEMU's source)"
 }
 
+# online NAME LOG COMMAND... - a step that needs Debian's package servers
+online() {
+    try_step "$@"
+    ((step_rc == 0)) ||
+        die "$1: apt cannot get what is needed, is there a network?" \
+            "Its log is $2"
+}
+
 update_lists() {
-    run_step "package lists" "$SP_LOG/apt-update.log" \
-        "is there a network? Run make again once apt-get update works" \
-        apt_get update
+    # An archive of somebody else's that cannot be reached is no reason to
+    # stop, so apt's own lenient status is what counts here.
+    online "package lists" "$SP_LOG/apt-update.log" apt_get update
 }
 
 install_packages() {
-    local hint="is there a network? Run make again once apt-get install works"
     # Downloads first: without a network, nothing has been installed by half.
-    run_step "download of $# packages" "$SP_LOG/apt-download.log" "$hint" \
+    online "download of $# packages" "$SP_LOG/apt-download.log" \
         apt_get install --no-install-recommends --download-only "$@"
     run_step "installation of $# packages" "$SP_LOG/apt-install.log" \
         "see the log; dpkg --configure -a may be needed" \

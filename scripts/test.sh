@@ -116,21 +116,21 @@ in_bench() {
     esac
 }
 
-# kernel_tests LAYER VARIANT SECONDS
+# kernel_tests LAYER VARIANT MIB SECONDS
 kernel_tests() {
     local kernel selftests
     kernel=$(artefact kernel "$2") || return 0
     selftests=$(artefact selftests) || return 0
-    in_bench "$1" "$kernel" 2048 "$3" "numa=fake=2 movablecore=768M" \
+    in_bench "$1" "$kernel" "$3" "$4" "numa=fake=2 movablecore=768M" \
         "$SP_TOP/tests/kernel/run-tests.sh" "$selftests"
 }
 
 layer_kernel() {
-    kernel_tests kernel ours "$KERNEL_SECONDS"
+    kernel_tests kernel ours 2048 "$KERNEL_SECONDS"
 }
 
 layer_debug() {
-    kernel_tests debug debug "$DEBUG_SECONDS"
+    kernel_tests debug debug 3072 "$DEBUG_SECONDS"
 }
 
 layer_e2e() {
@@ -148,7 +148,7 @@ layer_e2e() {
 
 # summary - build/test.tap and the last line
 summary() {
-    local passed failed skipped
+    local passed failed skipped counts
     awk -F '\t' '
         $1 == "ok" { print "ok " NR " - " $2 }
         $1 == "fail" { print "not ok " NR " - " $2 }
@@ -165,9 +165,9 @@ summary() {
         printf '\nskipped:\n'
         awk -F '\t' '$1 == "skip" { print "  " $2 " (" $3 ")" }' "$TABLE"
     fi
-    printf '\n%d passed, %d failed' "$passed" "$failed"
-    ((skipped == 0)) || printf ', %d skipped' "$skipped"
-    printf '\n'
+    counts="$passed passed, $failed failed"
+    ((skipped == 0)) || counts+=", $skipped skipped"
+    printf '\n%s\n' "$counts" | tee "$RESULTS/counts"
     ((passed > 0 && failed == 0))
 }
 
@@ -178,8 +178,8 @@ main() {
         [[ $(type -t "layer_$layer") == function ]] ||
             die "$layer: must be layers, unit, qtest, kernel, debug or e2e"
     done
-    rm -rf "$RESULTS"
     "$SP_TOP/scripts/setup.sh"
+    rm -rf "$RESULTS"
     mkdir -p "$RESULTS"
     : >"$TABLE"
     for layer in "$@"; do
