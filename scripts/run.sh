@@ -45,6 +45,7 @@ main() {
     mkdir -p "$RESULTS"
     say "booting the bench host with $mem MiB for $guests guests of $ram MiB"
     "$SP_TOP/scripts/boot.sh" --kernel "$kernel" --mem "$mem" \
+        --tcg-threads single \
         --timeout $((900 + guests * 120)) --results "$RESULTS" -- \
         "$driver/sharing-run" --engine-expected "$engine" \
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \

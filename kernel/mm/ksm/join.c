@@ -14,6 +14,7 @@
 #include "kpage.h"
 #include "merge.h"
 #include "node.h"
+#include "walk.h"
 
 /**
  * ksm_join_prepare - find out what can be refused at no cost to the page's owner
@@ -135,6 +136,7 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 	struct ksm_stable_node *node;
 	struct ksm_mapping *mapping;
 	struct vm_area_struct *vma;
+	struct page *page;
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	mapping = ksm_mapping_new(s->mc, s->slot);
@@ -142,14 +144,17 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 		return KSM_REFUSED_NOMEM;
 	mmap_read_lock(mm);
 	vma = ksm_find_vma(mm, addr);
-	lock_page(s->page);
-	node = ksm_kpage_node(s->page);
-	if (vma && node) {
-		ksm_mapping_attach(mapping, node, vma->anon_vma,
-				   linear_page_index(vma, addr));
-		why = KSM_REFUSED_NONE;
+	page = vma ? ksm_walk_get_page(vma, addr) : NULL;
+	if (page) {
+		lock_page(page);
+		node = ksm_kpage_node(page);
+		if (node) {
+			ksm_mapping_attach(mapping, node, vma->anon_vma,
+					   linear_page_index(vma, addr));
+			why = KSM_REFUSED_NONE;
+		}
+		ksm_kpage_unlock_put(page);
 	}
-	unlock_page(s->page);
 	mmap_read_unlock(mm);
 	if (why)
 		ksm_mapping_free(mapping);
@@ -157,20 +162,43 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 }
 
 /* With mmap_lock and both pages' locks held. */
-static enum ksm_refusal other_locked(struct vm_area_struct *vma,
-				     struct ksm_scanned *s,
+static enum ksm_refusal other_locked(struct ksm_scanned *s,
 				     struct ksm_mapping *mapping,
+				     struct page *from,
 				     struct ksm_stable_node *node,
-				     struct page *kpage)
+				     struct page *to)
 {
+	unsigned long addr = ksm_scanned_address(s);
+	struct vm_area_struct *vma = ksm_find_vma(ksm_chunk_mm(s->mc), addr);
 	enum ksm_refusal why;
 
-	if (ksm_kpage_node(s->page) != mapping->node ||
-	    ksm_kpage_node(kpage) != node)
+	if (!vma || ksm_kpage_node(from) != mapping->node ||
+	    ksm_kpage_node(to) != node)
 		return KSM_REFUSED_RACED;
-	why = ksm_merge_repoint(vma, ksm_scanned_address(s), s->page, kpage);
+	why = ksm_merge_repoint(vma, addr, from, to);
 	if (!why)
 		ksm_mapping_move(mapping, node);
+	return why;
+}
+
+/* Lock both pages, without waiting, and move the address over. */
+static enum ksm_refusal other_lock(struct ksm_scanned *s,
+				   struct ksm_mapping *mapping,
+				   struct page *from,
+				   struct ksm_stable_node *node, struct page *to)
+{
+	struct mm_struct *mm = ksm_chunk_mm(s->mc);
+	enum ksm_refusal why = KSM_REFUSED_LOCKED;
+
+	mmap_read_lock(mm);
+	if (trylock_page(from)) {
+		if (trylock_page(to)) {
+			why = other_locked(s, mapping, from, node, to);
+			unlock_page(to);
+		}
+		unlock_page(from);
+	}
+	mmap_read_unlock(mm);
 	return why;
 }
 
@@ -187,24 +215,18 @@ enum ksm_refusal ksm_join_other(struct ksm_scanned *s,
 				struct ksm_mapping *mapping,
 				struct ksm_stable_node *node)
 {
-	struct page *kpage = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
-	struct mm_struct *mm = ksm_chunk_mm(s->mc);
-	enum ksm_refusal why = KSM_REFUSED_LOCKED;
-	struct vm_area_struct *vma;
+	enum ksm_refusal why = KSM_REFUSED_RACED;
+	struct page *from, *to;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	if (IS_ERR(kpage))
-		return KSM_REFUSED_RACED;
-	mmap_read_lock(mm);
-	vma = ksm_find_vma(mm, ksm_scanned_address(s));
-	if (vma && trylock_page(s->page)) {
-		if (trylock_page(kpage)) {
-			why = other_locked(vma, s, mapping, node, kpage);
-			unlock_page(kpage);
-		}
-		unlock_page(s->page);
+	from = ksm_kpage_get(mapping->node, KSM_KPAGE_NOLOCK);
+	if (IS_ERR(from))
+		return why;
+	to = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
+	if (!IS_ERR(to)) {
+		why = other_lock(s, mapping, from, node, to);
+		put_page(to);
 	}
-	mmap_read_unlock(mm);
-	put_page(kpage);
+	put_page(from);
 	return why;
 }

@@ -9,13 +9,15 @@
  * struct ksm_scanned - a page that the scan came by
  * @mc: its chunk
  * @slot: its slot in the chunk
- * @page: the page; the caller holds one reference
+ * @page: the page; the caller holds one reference, unless it is a KSM page
+ * @is_kpage: it was a KSM page when it was found
  * @was_split: set if @page was part of a huge page and no longer is
  */
 struct ksm_scanned {
 	struct ksm_mm_chunk *mc;
 	unsigned int slot;
 	struct page *page;
+	bool is_kpage;
 	bool was_split;
 };
 

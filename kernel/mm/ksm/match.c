@@ -191,7 +191,8 @@ static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
 
 	if (ksm_chunk_state(&s->mc->c, s->slot) == KSM_PAGE_STABLE) {
 		mapping = ksm_chunk_mapping(&s->mc->c, s->slot);
-		if (ksm_kpage_node(s->page) == mapping->node) {
+		/* It may have been freed since it was found: compare numbers. */
+		if (READ_ONCE(mapping->node->kpfn) == page_to_pfn(s->page)) {
 			keep_sharing(domain, s, mapping);
 			return;
 		}
@@ -215,7 +216,7 @@ static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
 void ksm_match_page(struct ksm_domain *domain, struct ksm_scanned *scanned)
 {
 	lockdep_assert_held(&ksm_scan_mutex);
-	if (PageKsm(scanned->page)) {
+	if (scanned->is_kpage || PageKsm(scanned->page)) {
 		match_ksm_page(domain, scanned);
 		return;
 	}

@@ -103,6 +103,20 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 }
 #endif
 
+/*
+ * Is the VMA in the anon_vma's tree? Only pointers are compared: a page that is
+ * nowhere mapped does not keep its anon_vma, and its mappers may all have gone.
+ */
+static bool vma_is_in(struct vm_area_struct *vma, const struct anon_vma *anon_vma)
+{
+	struct anon_vma_chain *avc;
+
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		if (avc->anon_vma == anon_vma)
+			return true;
+	return false;
+}
+
 /* May the swap cache page be mapped at this address without a new record? */
 static bool swapin_fits(struct page *page, struct vm_area_struct *vma,
 			unsigned long addr)
@@ -114,8 +128,8 @@ static bool swapin_fits(struct page *page, struct vm_area_struct *vma,
 	anon_vma = folio_anon_vma(page_folio(page));
 	if (!anon_vma)
 		return true;
-	return anon_vma->root == vma->anon_vma->root &&
-	       page->index == linear_page_index(vma, addr);
+	return page->index == linear_page_index(vma, addr) &&
+	       vma_is_in(vma, anon_vma);
 }
 
 static struct page *swapin_copy(struct page *page, struct vm_area_struct *vma,

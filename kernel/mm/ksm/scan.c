@@ -103,6 +103,7 @@ static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 	for (i = 0; i < walk->nr; i++) {
 		scanned.slot = walk->item[i].slot;
 		scanned.page = walk->item[i].page;
+		scanned.is_kpage = walk->item[i].is_kpage;
 		ksm_match_page(slot->domain, &scanned);
 		if (scanned.was_split)
 			ksm_walk_was_split(walk, i);
@@ -161,7 +162,7 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 	unsigned int nr;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	if (!walk_slot(slot, min(max, KSM_CHUNK_PAGES))) {
+	if (!walk_slot(slot, min(max, KSM_WALK_PAGES))) {
 		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
 		return 0;
 	}

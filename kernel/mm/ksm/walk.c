@@ -33,8 +33,9 @@ static void walk_add(struct ksm_walk *walk, struct vm_area_struct *vma,
 
 	item->page = page;
 	item->slot = (addr >> PAGE_SHIFT) & (KSM_CHUNK_PAGES - 1);
-	item->owns_ref = !walk->nr ||
-		page_folio(item[-1].page) != page_folio(page);
+	item->is_kpage = PageKsm(page);
+	item->owns_ref = !item->is_kpage &&
+		(!walk->nr || page_folio(item[-1].page) != page_folio(page));
 	if (item->owns_ref)
 		get_page(page);
 	if (!walk->nr)
@@ -116,7 +117,7 @@ static const struct mm_walk_ops scan_ops = {
  * ksm_walk_mm - find the next anonymous pages of an mm's mergeable VMAs
  * @mm: the mm
  * @addr: where to start
- * @max: how many pages to find at most (1 to KSM_CHUNK_PAGES)
+ * @max: how many pages to find at most (1 to KSM_WALK_PAGES)
  * @walk: filled in; put it with ksm_walk_put()
  *
  * Stops at the end of the chunk in which it found something, however many VMAs that

@@ -10,20 +10,27 @@
  * struct ksm_walk_item - one anonymous page that was found
  * @page: the page
  * @slot: its slot in the chunk
+ * @is_kpage: it was a KSM page; no reference is held on those, since one for each
+ *	mapping would keep it from being migrated while a batch is looked at
  * @owns_ref: the reference on the page's folio is this item's. Neighbours in one
  *	folio share a reference: two would keep a huge page from being split.
  */
 struct ksm_walk_item {
 	struct page *page;
 	u16 slot;
+	bool is_kpage;
 	bool owns_ref;
 };
+
+/* For as long as a walk is looked at its pages can be neither moved nor pinned. */
+#define KSM_WALK_PAGES	64U
+
 
 /**
  * struct ksm_walk - the pages found by one walk: all in one chunk
  * @item: the pages, by rising address
  * @nr: how many
- * @max: stop after so many (1 to KSM_CHUNK_PAGES)
+ * @max: stop after so many (1 to KSM_WALK_PAGES)
  * @budget: private: page tables still to visit before the walk lets go
  * @start: address of the chunk, if @nr is not 0
  * @next: where the next walk should go on
@@ -31,7 +38,7 @@ struct ksm_walk_item {
  * @saw_vma: there was a mergeable VMA in what was walked
  */
 struct ksm_walk {
-	struct ksm_walk_item item[KSM_CHUNK_PAGES];
+	struct ksm_walk_item item[KSM_WALK_PAGES];
 	unsigned int nr;
 	unsigned int max;
 	unsigned int budget;

@@ -59,6 +59,12 @@ static void protect_page(struct part *t, size_t i)
 	must_call(mprotect(p, page_size, PROT_READ | PROT_WRITE));
 }
 
+/*
+ * Held while there is a hole in this process's memory that will be filled again:
+ * another thread must not be given that place meanwhile.
+ */
+static pthread_mutex_t hole = PTHREAD_MUTEX_INITIALIZER;
+
 static void replace_page(struct part *t, size_t i)
 {
 	char *p = page_at(t->p, i);
@@ -66,9 +72,11 @@ static void replace_page(struct part *t, size_t i)
 	if (draw(t, 2)) {
 		must_call(madvise(p, page_size, MADV_DONTNEED));
 	} else {
+		pthread_mutex_lock(&hole);
 		must_call(munmap(p, page_size));
 		p = mmap(p, page_size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		pthread_mutex_unlock(&hole);
 		must(p != MAP_FAILED, "mmap: %m");
 		must_call(madvise(p, page_size, MADV_MERGEABLE));
 	}
@@ -80,12 +88,14 @@ static void move_page(struct part *t, size_t i)
 {
 	char *p = page_at(t->p, i), *away, *back;
 
+	pthread_mutex_lock(&hole);
 	away = mremap(p, page_size, page_size,
 		      MREMAP_MAYMOVE | MREMAP_FIXED, area_new(1));
 	must(away != MAP_FAILED, "mremap: %m");
 	page_check(away, t->seed[i], "moved away");
 	back = mremap(away, page_size, page_size,
 		      MREMAP_MAYMOVE | MREMAP_FIXED, p);
+	pthread_mutex_unlock(&hole);
 	must(back == p, "mremap back: %m");
 }
 

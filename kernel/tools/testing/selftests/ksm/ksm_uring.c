@@ -51,9 +51,18 @@ static void ring_register(struct ring *r, char *p, size_t bytes)
 	struct iovec iov = { p, bytes };
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
 
+	int tries = 0, err;
+
 	setrlimit(RLIMIT_MEMLOCK, &all);
-	must_call(syscall(SYS_io_uring_register, r->fd,
-			  IORING_REGISTER_BUFFERS, &iov, 1));
+	/*
+	 * Pages in movable memory are migrated before they are pinned for long; a
+	 * page that ksmd looks at right now cannot be, which is ENOMEM here.
+	 */
+	do {
+		err = syscall(SYS_io_uring_register, r->fd,
+			      IORING_REGISTER_BUFFERS, &iov, 1);
+	} while (err && errno == ENOMEM && ++tries < 100 && !usleep(1000));
+	must(!err, "registering %zu bytes, %d tries: %m", bytes, tries);
 }
 
 static void ring_unregister(struct ring *r)
