@@ -72,7 +72,7 @@ chmod 444 "$tree/etc/machine-id"
 # libraries of those, largest first, checksummed by the agent itself
 (cd "$tree" && find usr/bin usr/sbin usr/lib/x86_64-linux-gnu -maxdepth 1 \
     -type f -links 1 -size +64k -printf '%s /%p\n' | sort -rn |
-    cut -d' ' -f2- | head -n 60) > "$work/files.txt"
+    cut -d' ' -f2- | sed -n 1,60p) > "$work/files.txt"
 mapfile -t files < "$work/files.txt"
 chroot "$tree" /usr/lib/samepage/agent --manifest "${files[@]}" \
     > "$work/manifest"
