@@ -101,6 +101,8 @@ static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 		return;
 	}
 	for (i = 0; i < walk->nr; i++) {
+		if (!walk->item[i].page)
+			continue;
 		scanned.slot = walk->item[i].slot;
 		scanned.page = walk->item[i].page;
 		scanned.is_kpage = walk->item[i].is_kpage;

@@ -26,6 +26,20 @@ static bool page_is_scannable(struct page *page)
 	return page && PageAnon(page) && !is_zone_device_page(page);
 }
 
+/* Is the page in the same folio as the one before it? */
+static bool shares_ref(const struct ksm_walk *walk, struct page *page)
+{
+	struct page *before = walk->nr ? walk->item[walk->nr - 1].page : NULL;
+
+	return before && page_folio(before) == page_folio(page);
+}
+
+static bool pte_is_migrating(pte_t pte)
+{
+	return !pte_none(pte) && !pte_present(pte) &&
+	       is_migration_entry(pte_to_swp_entry(pte));
+}
+
 static void walk_add(struct ksm_walk *walk, struct vm_area_struct *vma,
 		     struct page *page, unsigned long addr)
 {
@@ -33,16 +47,17 @@ static void walk_add(struct ksm_walk *walk, struct vm_area_struct *vma,
 
 	item->page = page;
 	item->slot = (addr >> PAGE_SHIFT) & (KSM_CHUNK_PAGES - 1);
-	item->is_kpage = PageKsm(page);
-	item->owns_ref = !item->is_kpage &&
-		(!walk->nr || page_folio(item[-1].page) != page_folio(page));
+	item->is_kpage = page && PageKsm(page);
+	item->owns_ref = page && !item->is_kpage && !shares_ref(walk, page);
 	if (item->owns_ref)
 		get_page(page);
 	if (!walk->nr)
 		walk->start = addr & ~(KSM_CHUNK_BYTES - 1);
 	walk->nr++;
-	flush_anon_page(vma, page, addr);
-	flush_dcache_page(page);
+	if (page) {
+		flush_anon_page(vma, page, addr);
+		flush_dcache_page(page);
+	}
 }
 
 static unsigned long walk_huge(struct ksm_walk *walk, struct vm_area_struct *vma,
@@ -71,6 +86,8 @@ static unsigned long walk_table(struct ksm_walk *walk, struct vm_area_struct *vm
 	for (; addr < end && walk->nr < walk->max; addr += PAGE_SIZE, ptep++) {
 		struct page *page;
 
+		if (pte_is_migrating(*ptep))
+			walk_add(walk, vma, NULL, addr);
 		if (!pte_present(*ptep))
 			continue;
 		page = vm_normal_page(vma, addr, *ptep);
