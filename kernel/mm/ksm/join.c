@@ -136,6 +136,7 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 	struct ksm_stable_node *node;
 	struct ksm_mapping *mapping;
 	struct vm_area_struct *vma;
+	bool orphan = false;
 	struct page *page;
 
 	lockdep_assert_held(&ksm_scan_mutex);
@@ -148,6 +149,7 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 	if (page) {
 		lock_page(page);
 		node = ksm_kpage_node(page);
+		orphan = !node && PageKsm(page);
 		if (node) {
 			ksm_mapping_attach(mapping, node, vma->anon_vma,
 					   linear_page_index(vma, addr));
@@ -155,10 +157,43 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 		}
 		ksm_kpage_unlock_put(page);
 	}
+	/* A page that lost its node is nobody's: give this address its own. */
+	if (orphan)
+		ksm_unmerge_range(vma, addr, addr + PAGE_SIZE, false);
 	mmap_read_unlock(mm);
 	if (why)
 		ksm_mapping_free(mapping);
 	return why;
+}
+
+/**
+ * ksm_join_holds - does an address still map the KSM page of its record?
+ * @s: the scanned page
+ * @mapping: its record
+ *
+ * The page that the walk found may have been migrated or freed since.
+ *
+ * Context: ksm_scan_mutex held. Takes mmap_lock. May sleep.
+ * Return: true if so, or if the page is on its way.
+ */
+bool ksm_join_holds(struct ksm_scanned *s, const struct ksm_mapping *mapping)
+{
+	unsigned long addr = ksm_scanned_address(s);
+	struct mm_struct *mm = ksm_chunk_mm(s->mc);
+	struct vm_area_struct *vma;
+	struct page *page;
+	bool holds = true;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	mmap_read_lock(mm);
+	vma = ksm_find_vma(mm, addr);
+	page = vma ? ksm_walk_get_page(vma, addr) : NULL;
+	if (page) {
+		holds = ksm_kpage_node(page) == mapping->node;
+		put_page(page);
+	}
+	mmap_read_unlock(mm);
+	return holds;
 }
 
 /* With mmap_lock and both pages' locks held. */

@@ -36,6 +36,7 @@ enum ksm_refusal ksm_join_node(struct ksm_scanned *s,
 			       struct ksm_stable_node *node, struct page *kpage);
 enum ksm_refusal ksm_join_zero(struct ksm_scanned *s);
 enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s);
+bool ksm_join_holds(struct ksm_scanned *s, const struct ksm_mapping *mapping);
 enum ksm_refusal ksm_join_other(struct ksm_scanned *s,
 				struct ksm_mapping *mapping,
 				struct ksm_stable_node *node);

@@ -191,19 +191,17 @@ static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
 
 	if (ksm_chunk_state(&s->mc->c, s->slot) == KSM_PAGE_STABLE) {
 		mapping = ksm_chunk_mapping(&s->mc->c, s->slot);
-		/* It may have been freed since it was found: compare numbers. */
+		/* No reference is held on it: compare numbers. */
 		if (READ_ONCE(mapping->node->kpfn) == page_to_pfn(s->page)) {
 			keep_sharing(domain, s, mapping);
 			return;
 		}
+		if (ksm_join_holds(s, mapping))
+			return;
 		/* COW was broken and the address maps another KSM page now. */
 		ksm_record_drop(s->mc, s->slot);
 	}
-	/* A page that lost its node is nobody's: give this address its own. */
-	if (!ksm_kpage_node(s->page))
-		ksm_unmerge_address(ksm_chunk_mm(s->mc), ksm_scanned_address(s));
-	else
-		ksm_stats_refused(&domain->stats, ksm_join_adopt(s));
+	ksm_stats_refused(&domain->stats, ksm_join_adopt(s));
 }
 
 /**
