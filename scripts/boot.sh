@@ -15,9 +15,6 @@
 #   --accel WHAT      auto (default), tcg or kvm; also SAMEPAGE_ACCEL.  auto
 #                     takes KVM only after a probe has seen our kernel boot
 #                     under it and run a KVM guest of its own.
-#   --tcg-threads W   multi (default) or single: under TCG, one thread of the
-#                     machine for each CPU or one for all.  With KVM guests
-#                     inside, several have reset the bench host at random.
 #   --qemu PATH       the program that runs the bench host (default Debian's,
 #                     so that our own QEMU is not under test twice)
 #   --keep DIR        one more folder of the machine that must stay visible
@@ -49,7 +46,7 @@ readonly COMPLAINT='WARNING: |BUG: |kernel BUG at|Oops|KASAN: |UBSAN: |'\
 'bench host: '
 
 kernel='' results='' mem=1024 cpus=2 append='' timeout=600 shell=0
-accel=${SAMEPAGE_ACCEL:-auto} tcg_threads=multi
+accel=${SAMEPAGE_ACCEL:-auto}
 qemu=/usr/bin/qemu-system-x86_64
 command=() keep=()
 
@@ -73,7 +70,6 @@ parse_args() {
         --append) append=$2 ;;
         --timeout) timeout=$2 ;;
         --accel) accel=$2 ;;
-        --tcg-threads) tcg_threads=$2 ;;
         --qemu) qemu=$2 ;;
         --keep) keep+=("$2") ;;
         *) die "boot.sh: unknown option $1 (see --help)" ;;
@@ -92,10 +88,6 @@ check_args() {
     check_range --mem "$mem" 256 65536
     check_range --cpus "$cpus" 1 16
     check_range --timeout "$timeout" 1 86400
-    case $tcg_threads in
-    multi | single) ;;
-    *) die "boot.sh: --tcg-threads $tcg_threads: must be multi or single" ;;
-    esac
     case $accel in
     auto | tcg | kvm) ;;
     *) die "accel=$accel: must be auto, tcg or kvm" ;;
@@ -145,7 +137,7 @@ make_command() {
 
 # qemu_args ACCEL - the command line of the bench host, in array `args`
 qemu_args() {
-    local cpu=max options=tcg,thread=$tcg_threads
+    local cpu=max options=tcg,thread=multi
     # A KVM that emulates MSRs of its own trips over this one.
     [[ $1 != kvm ]] || { cpu=host,-arch-capabilities; options=kvm; }
     args=("$qemu" -nodefaults -no-user-config -display none -no-reboot
