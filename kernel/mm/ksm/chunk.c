@@ -137,9 +137,13 @@ enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
 }
 
 /**
- * ksm_chunk_age() - for how many passes has a page not changed?
+ * ksm_chunk_age() - in how many passes was a page looked at, or passed by,
+ * without being merged?
  * @chunk: the chunk
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ *
+ * A page that changes grows older, too: that it changes is one more reason to
+ * expect nothing of it.
  *
  * Context: caller serialises calls on @chunk.
  * Return: 0 to %KSM_AGE_MAX, the latter for all longer times.
@@ -263,7 +267,7 @@ int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; must not be stable
  * @hash: hash of its content now
  *
- * Its age becomes 0.
+ * A page that is seen first has age 0; any other keeps its age.
  *
  * Context: caller serialises calls on @chunk and on its tallies.
  */
@@ -272,7 +276,8 @@ void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash
 	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE))
 		return;
 	ksm_chunk_set(chunk, slot,
-		      ksm_rec_pack(KSM_PAGE_VOLATILE, 0, ksm_rec_tag(hash)));
+		      ksm_rec_pack(KSM_PAGE_VOLATILE, ksm_chunk_age(chunk, slot),
+				   ksm_rec_tag(hash)));
 }
 
 /**
@@ -344,6 +349,8 @@ static struct ksm_mapping *ksm_chunk_unmap(struct ksm_chunk *chunk,
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1, in any state
  * @mem: allocator
  *
+ * Its age becomes 0.
+ *
  * Context: caller serialises calls on @chunk and on its tallies; may free memory.
  * Return: the mapping record of a page that was stable, now the caller's alone;
  * NULL if it was not.
@@ -356,7 +363,7 @@ struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
 }
 
 /**
- * ksm_chunk_grow_older() - a page has not changed for one more pass
+ * ksm_chunk_grow_older() - a page went through one more pass without being merged
  * @chunk: the chunk
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; nothing happens if it is empty
  *

@@ -25,13 +25,29 @@ enum ksm_run {
 };
 
 /**
- * struct ksm_pace - how fast the scan goes
- * @pages_to_scan: pages looked at before ksmd sleeps
- * @sleep_millisecs: how long it sleeps
+ * enum ksm_advisor_mode - who sets pages_to_scan (sysfs "advisor_mode")
+ * @KSM_ADVISOR_NONE: the administrator
+ * @KSM_ADVISOR_SCAN_TIME: the advisor, so that a pass takes a given time
  */
-struct ksm_pace {
-	unsigned int pages_to_scan;
-	unsigned int sleep_millisecs;
+enum ksm_advisor_mode {
+	KSM_ADVISOR_NONE,
+	KSM_ADVISOR_SCAN_TIME,
+};
+
+/**
+ * struct ksm_advisor - mode and limits of the advisor
+ * @mode: see enum ksm_advisor_mode
+ * @max_cpu: per cent of one CPU that ksmd may use, 0 to 100
+ * @min_pages_to_scan: least advice; counts for more than @max_cpu
+ * @max_pages_to_scan: largest advice; counts for more than @min_pages_to_scan
+ * @target_scan_time: seconds that a pass should take, at least 1
+ */
+struct ksm_advisor {
+	enum ksm_advisor_mode mode;
+	unsigned int max_cpu;
+	unsigned int min_pages_to_scan;
+	unsigned int max_pages_to_scan;
+	unsigned int target_scan_time;
 };
 
 int ksm_scan_start(void);
@@ -43,9 +59,18 @@ void ksm_scan_resume(void);
 enum ksm_run ksm_get_run(void);
 int ksm_set_run(unsigned int run);
 u64 ksm_get_full_scans(void);
-struct ksm_pace ksm_get_pace(void);
-void ksm_set_pages_to_scan(unsigned int pages);
+u64 ksm_get_pages_scanned(void);
+u64 ksm_get_pages_skipped(void);
+
+unsigned int ksm_get_pages_to_scan(void);
+int ksm_set_pages_to_scan(unsigned int pages);
+unsigned int ksm_get_sleep_millisecs(void);
 void ksm_set_sleep_millisecs(unsigned int msecs);
+bool ksm_get_smart_scan(void);
+void ksm_set_smart_scan(bool smart);
+const struct ksm_advisor *ksm_get_advisor(void);
+int ksm_set_advisor(const struct ksm_advisor *advisor);
+
 const struct ksm_limits *ksm_get_limits(void);
 int ksm_set_max_page_sharing(unsigned int sharers);
 int ksm_set_merge_across_nodes(bool across);

@@ -11,6 +11,23 @@ DEFINE_MUTEX(ksm_scan_mutex);
 
 struct ksm_domain ksm_default_domain;
 
+/* As sysfs shows them; /proc/PID/ksm_stat puts "ksm_" before. */
+const char *const ksm_refusal_names[KSM_NR_REFUSALS] = {
+	[KSM_REFUSED_VOLATILE] = "refused_volatile",
+	[KSM_REFUSED_PINNED] = "refused_pinned",
+	[KSM_REFUSED_HUGE] = "refused_huge",
+	[KSM_REFUSED_SHARED] = "refused_shared",
+	[KSM_REFUSED_HUGETLB] = "refused_hugetlb",
+	[KSM_REFUSED_SPECIAL] = "refused_special",
+	[KSM_REFUSED_NODE] = "refused_node",
+	[KSM_REFUSED_LIMIT] = "refused_limit",
+	[KSM_REFUSED_RACED] = "refused_raced",
+	[KSM_REFUSED_LOCKED] = "refused_locked",
+	[KSM_REFUSED_DIFFERENT] = "refused_different",
+	[KSM_REFUSED_UFFD_WP] = "refused_uffd_wp",
+	[KSM_REFUSED_NOMEM] = "refused_nomem",
+};
+
 /*
  * Index memory is never worth an OOM kill: an index that cannot grow is slower
  * or forgets, nothing else. Directories can be large, hence vmalloc.
@@ -30,6 +47,21 @@ const struct ksm_mem_ops ksm_kernel_mem = {
 	.free = kernel_free,
 };
 
+#ifdef CONFIG_KSM_SAMEPAGE_DEBUG
+/* Let all pages hash like a page of zeroes: only the comparisons are left. */
+bool ksm_debug_collide;
+
+static bool hash_collides(void)
+{
+	return READ_ONCE(ksm_debug_collide);
+}
+#else
+static bool hash_collides(void)
+{
+	return false;
+}
+#endif
+
 /**
  * ksm_domain_hash - hash the content of a page
  * @domain: whose key to use
@@ -45,7 +77,7 @@ u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page)
 
 	BUILD_BUG_ON(KSM_HASH_BYTES != PAGE_SIZE);
 	kunmap_local(addr);
-	return hash;
+	return hash_collides() ? domain->zero_hash : hash;
 }
 
 /**
@@ -126,17 +158,47 @@ void ksm_domain_destroy(struct ksm_domain *domain)
 }
 
 /**
- * ksm_domain_is_shared - is there any stable node?
+ * ksm_domain_refused - count pages that were not merged
+ * @domain: the domain
+ * @mm: whose pages
+ * @why: the reason; KSM_REFUSED_NONE is not counted
+ * @pages: how many
+ *
+ * Context: Any. @mm is held by mm_count at least.
+ */
+void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
+			enum ksm_refusal why, unsigned long pages)
+{
+	BUILD_BUG_ON(KSM_NR_REFUSALS > KSM_MM_REFUSALS);
+	if (why == KSM_REFUSED_NONE)
+		return;
+	atomic_long_add(pages, &domain->refused[why]);
+	atomic_long_add(pages, &mm->ksm_refused[why]);
+}
+
+/**
+ * ksm_domain_metadata - how much memory the engine takes for a domain
  * @domain: the domain
  *
- * While there is one, limits that decide where nodes stand must not change.
+ * Page records, candidate entries, stable nodes, mapping records and pointers to
+ * them. The stable index' buckets (some 10 bytes a node) are left out.
  *
- * Context: ksm_scan_mutex held.
+ * Context: Any; without ksm_scan_mutex the sum may be a little out of date.
+ * Return: bytes.
  */
-bool ksm_domain_is_shared(const struct ksm_domain *domain)
+unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 {
-	lockdep_assert_held(&ksm_scan_mutex);
-	return domain->stats.nodes;
+	const struct ksm_stats *stats = &domain->stats;
+	unsigned long bytes;
+	unsigned int nid;
+
+	bytes = READ_ONCE(domain->nr_chunks) * sizeof(struct ksm_mm_chunk);
+	bytes += READ_ONCE(stats->nodes) * sizeof(struct ksm_stable_node);
+	bytes += READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) *
+		 (sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *));
+	for (nid = 0; nid < domain->nr_nodes; nid++)
+		bytes += ksm_candidates_bytes(&domain->node[nid].candidates);
+	return bytes;
 }
 
 /**

@@ -24,6 +24,7 @@
 #ifndef _MM_KSM_DOMAIN_H
 #define _MM_KSM_DOMAIN_H
 
+#include <linux/atomic.h>
 #include <linux/mutex.h>
 #include <linux/xarray.h>
 #include "candidates.h"
@@ -62,11 +63,13 @@ struct ksm_domain_node {
 /**
  * struct ksm_domain - a set of mms that may share with each other
  * @stats: counters
+ * @refused: pages not merged, by reason, ever; no lock
  * @limits: what is allowed
  * @key: of the content hash; random, so that nobody can choose equal hashes
  *	(hash.h)
  * @zero_hash: hash of a page of zeroes
  * @chunks: chunk id -> struct ksm_mm_chunk
+ * @nr_chunks: how many there are
  * @idle: stable nodes without sharers
  * @node: indexes by NUMA node; all in the first if merge_across_nodes
  * @nr_nodes: entries of @node
@@ -75,22 +78,30 @@ struct ksm_domain_node {
  */
 struct ksm_domain {
 	struct ksm_stats stats;
+	atomic_long_t refused[KSM_NR_REFUSALS];
 	struct ksm_limits limits;
 	struct ksm_hash_key key;
 	u64 zero_hash;
 	struct xarray chunks;
+	unsigned long nr_chunks;
 	struct list_head idle;
 	struct ksm_domain_node *node;
 	unsigned int nr_nodes;
 };
 
 extern struct ksm_domain ksm_default_domain;
+extern const char *const ksm_refusal_names[KSM_NR_REFUSALS];
+#ifdef CONFIG_KSM_SAMEPAGE_DEBUG
+extern bool ksm_debug_collide;
+#endif
 
 int ksm_domain_init(struct ksm_domain *domain);
 void ksm_domain_destroy(struct ksm_domain *domain);
-bool ksm_domain_is_shared(const struct ksm_domain *domain);
 int ksm_domain_nid(const struct ksm_domain *domain, struct page *page);
 u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page);
+void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
+			enum ksm_refusal why, unsigned long pages);
+unsigned long ksm_domain_metadata(const struct ksm_domain *domain);
 void ksm_domain_forget_candidates(struct ksm_domain *domain);
 bool ksm_domain_validate(struct ksm_domain *domain);
 

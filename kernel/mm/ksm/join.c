@@ -9,6 +9,7 @@
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <trace/events/ksm.h>
 
 #include "join.h"
 #include "kpage.h"
@@ -47,9 +48,13 @@ static enum ksm_refusal join_locked(struct vm_area_struct *vma,
 	unsigned long addr = ksm_scanned_address(s);
 	enum ksm_refusal why;
 
-	/* With the lock the keyhole test is final. */
-	if (ksm_kpage_node(kpage) != node)
+	/*
+	 * With the lock the keyhole test is final. A page that goes bad later will
+	 * be unmapped under the lock, where it is mapped now, too.
+	 */
+	if (ksm_kpage_node(kpage) != node || PageHWPoison(kpage))
 		return KSM_REFUSED_RACED;
+	ksm_kpage_keep(kpage);
 	why = ksm_merge_page(vma, addr, s->page, kpage);
 	if (!why)
 		ksm_mapping_attach(mapping, node, vma->anon_vma,
@@ -89,6 +94,8 @@ enum ksm_refusal ksm_join_node(struct ksm_scanned *s,
 		unlock_page(kpage);
 	}
 	mmap_read_unlock(mm);
+	trace_ksm_merge_with_ksm_page(kpage, page_to_pfn(s->page), mapping, mm,
+				      why ? -EFAULT : 0);
 	if (why)
 		ksm_mapping_free(mapping);
 	return why;
@@ -114,6 +121,8 @@ enum ksm_refusal ksm_join_zero(struct ksm_scanned *s)
 	if (vma)
 		why = ksm_merge_page(vma, addr, s->page, ZERO_PAGE(addr));
 	mmap_read_unlock(mm);
+	trace_ksm_merge_one_page(page_to_pfn(s->page), NULL, mm,
+				 why ? -EFAULT : 0);
 	if (!why)
 		ksm_record_drop(s->mc, s->slot);
 	return why;
@@ -210,6 +219,7 @@ static enum ksm_refusal other_locked(struct ksm_scanned *s,
 	if (!vma || ksm_kpage_node(from) != mapping->node ||
 	    ksm_kpage_node(to) != node)
 		return KSM_REFUSED_RACED;
+	ksm_kpage_keep(to);
 	why = ksm_merge_repoint(vma, addr, from, to);
 	if (!why)
 		ksm_mapping_move(mapping, node);

@@ -107,8 +107,7 @@ struct ksm_stable_node *ksm_kpage_node(struct page *page)
  *	exclusive page
  * @node: the node; not yet anybody else's
  *
- * Reclaim frees clean pages without writing them, and a page whose PTEs were
- * just cleaned looks clean: mark it dirty, so that it is written to swap.
+ * A page whose PTEs were just cleaned looks clean: see ksm_kpage_keep().
  *
  * Context: The page lock is held.
  */
@@ -120,9 +119,27 @@ void ksm_kpage_adopt(struct page *page, struct ksm_stable_node *node)
 
 	node->kpfn = page_to_pfn(page);
 	WRITE_ONCE(page->mapping, kpage_key(node));
+	ksm_kpage_keep(page);
+	mark_page_accessed(page);
+}
+
+/**
+ * ksm_kpage_keep - a page is about to hold the data of one more address
+ * @page: a locked KSM page
+ *
+ * Reclaim frees clean pages without writing them, so a clean one must become dirty.
+ * A KSM page can be clean when its one sharer has freed it lazily (MADV_FREE):
+ * reclaim may throw it away, and with it what others have come to share since.
+ * MADV_FREE looks at a page under its lock, and leaves it alone once it is mapped
+ * twice.
+ *
+ * Context: The page lock is held from here until the address maps the page.
+ */
+void ksm_kpage_keep(struct page *page)
+{
+	VM_BUG_ON_PAGE(!PageLocked(page) || !PageKsm(page), page);
 	if (!PageDirty(page))
 		SetPageDirty(page);
-	mark_page_accessed(page);
 }
 
 /**

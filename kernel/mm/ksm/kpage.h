@@ -19,6 +19,7 @@ struct page *ksm_kpage_get(struct ksm_stable_node *node,
 			   enum ksm_kpage_lock lock);
 struct ksm_stable_node *ksm_kpage_node(struct page *page);
 void ksm_kpage_adopt(struct page *page, struct ksm_stable_node *node);
+void ksm_kpage_keep(struct page *page);
 void ksm_kpage_disown(struct page *page);
 void ksm_kpage_set_unmerging(bool on);
 bool ksm_kpage_is_unmerging(void);

@@ -6,6 +6,7 @@
 #ifndef _MM_KSM_MAPPING_H
 #define _MM_KSM_MAPPING_H
 
+#include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/rmap.h>
@@ -110,18 +111,10 @@ static inline struct ksm_stable_node *ksm_copy_node(struct ksm_copy *copy)
 	return container_of(copy, struct ksm_stable_node, copy);
 }
 
-/*
- * The zero page where a merge put it. A fault maps it clean; the dirty bit, which
- * has no other meaning for a page that is never written, tells ours from those.
- */
+/* The zero page as a merge maps it: see is_ksm_zero_pte(). */
 static inline pte_t ksm_zero_pte(unsigned long addr, pgprot_t prot)
 {
 	return pte_mkdirty(pte_mkspecial(pfn_pte(my_zero_pfn(addr), prot)));
-}
-
-static inline bool ksm_pte_is_zero(pte_t pte)
-{
-	return is_zero_pfn(pte_pfn(pte)) && pte_dirty(pte);
 }
 
 #endif /* _MM_KSM_MAPPING_H */

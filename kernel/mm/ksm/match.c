@@ -37,6 +37,12 @@ struct stable_match {
 	struct ksm_copy *full;
 };
 
+static void refused(struct ksm_domain *domain, struct ksm_scanned *s,
+		    enum ksm_refusal why)
+{
+	ksm_domain_refused(domain, ksm_chunk_mm(s->mc), why, 1);
+}
+
 enum comparison { SAME_BYTES, OTHER_BYTES, GONE };
 
 /*
@@ -50,7 +56,7 @@ static enum comparison compare(struct ksm_stable_node *node, struct page *page,
 	*kpage = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
 	if (IS_ERR(*kpage))
 		return GONE;
-	if (pages_identical(page, *kpage))
+	if (!PageHWPoison(*kpage) && pages_identical(page, *kpage))
 		return SAME_BYTES;
 	put_page(*kpage);
 	return OTHER_BYTES;
@@ -118,7 +124,7 @@ static bool merge_with_stable(struct ksm_domain *domain, struct ksm_scanned *s,
 	if (!why)
 		why = ksm_join_node(s, found.node, found.kpage);
 	put_page(found.kpage);
-	ksm_stats_refused(&domain->stats, why);
+	refused(domain, s, why);
 	return true;
 }
 
@@ -139,8 +145,27 @@ static bool merge_with_zero(struct ksm_domain *domain, struct ksm_scanned *s,
 	why = ksm_join_prepare(s);
 	if (!why)
 		why = ksm_join_zero(s);
-	ksm_stats_refused(&domain->stats, why);
+	refused(domain, s, why);
 	return !why;
+}
+
+/* Is there a page on another node that it would be merged with, were it here? */
+static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64 hash)
+{
+	unsigned int here = ksm_domain_nid(domain, page), nid;
+	struct ksm_candidate_iter iter;
+
+	if (domain->limits.merge_across_nodes)
+		return false;
+	for (nid = 0; nid < domain->nr_nodes; nid++) {
+		const struct ksm_domain_node *node = &domain->node[nid];
+
+		if (nid != here &&
+		    (ksm_index_first(&node->stable, hash) ||
+		     ksm_candidates_first(&node->candidates, hash, &iter)))
+			return true;
+	}
+	return false;
 }
 
 static void match_anon_page(struct ksm_domain *domain, struct ksm_scanned *s)
@@ -152,6 +177,8 @@ static void match_anon_page(struct ksm_domain *domain, struct ksm_scanned *s)
 
 	if (!ksm_chunk_same_hash(chunk, s->slot, hash)) {
 		ksm_chunk_set_volatile(chunk, s->slot, hash);
+		if (!is_new)
+			refused(domain, s, KSM_REFUSED_VOLATILE);
 		if (!is_new || is_mergeable_zero(domain, hash))
 			return;
 	}
@@ -159,8 +186,11 @@ static void match_anon_page(struct ksm_domain *domain, struct ksm_scanned *s)
 		return;
 	if (merge_with_stable(domain, s, hash, &full))
 		return;
-	if (!is_new && !ksm_pair_merge(domain, s, hash, full))
-		ksm_pair_offer(domain, s, hash);
+	if (is_new || ksm_pair_merge(domain, s, hash, full))
+		return;
+	ksm_pair_offer(domain, s, hash);
+	if (is_elsewhere(domain, s->page, hash))
+		refused(domain, s, KSM_REFUSED_NODE);
 }
 
 /*
@@ -179,9 +209,8 @@ static void keep_sharing(struct ksm_domain *domain, struct ksm_scanned *s,
 		ksm_node_move(node, nid);
 	} else if (ksm_chain_is_spare(&node->copy, limit)) {
 		target = ksm_chain_choose(node->copy.lead, limit);
-		ksm_stats_refused(&domain->stats,
-				  ksm_join_other(s, mapping,
-						 ksm_copy_node(target)));
+		refused(domain, s,
+			ksm_join_other(s, mapping, ksm_copy_node(target)));
 	}
 }
 
@@ -201,7 +230,7 @@ static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
 		/* COW was broken and the address maps another KSM page now. */
 		ksm_record_drop(s->mc, s->slot);
 	}
-	ksm_stats_refused(&domain->stats, ksm_join_adopt(s));
+	refused(domain, s, ksm_join_adopt(s));
 }
 
 /**

@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/huge_mm.h>
+#include <linux/ksm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -23,6 +24,9 @@
 #include "../internal.h"
 #include "kpage.h"
 #include "merge.h"
+
+/* Zero pages that merges placed and that are mapped now, of all mms. */
+atomic_long_t ksm_zero_pages;
 
 /**
  * ksm_page_is_pinned - does anybody hold the page whom no page table explains?
@@ -182,6 +186,7 @@ static pte_t make_kpage_pte(struct vm_area_struct *vma, unsigned long addr,
 	if (is_zero_pfn(page_to_pfn(kpage))) {
 		/* The zero page is no anonymous page and is not counted as one. */
 		dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
+		ksm_zero_pte_placed(vma->vm_mm);
 		return ksm_zero_pte(addr, vma->vm_page_prot);
 	}
 	VM_BUG_ON_PAGE(PageAnonExclusive(kpage), kpage);
@@ -238,7 +243,7 @@ out:
  */
 static enum ksm_refusal merge_precheck(struct page *page)
 {
-	if (!PageAnon(page) || PageKsm(page))
+	if (!PageAnon(page) || PageKsm(page) || PageHWPoison(page))
 		return KSM_REFUSED_RACED;
 	if (PageTransCompound(page))
 		return KSM_REFUSED_HUGE;
@@ -333,6 +338,8 @@ enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
 	VM_BUG_ON_PAGE(!PageLocked(from) || !PageKsm(from), from);
 	VM_BUG_ON_PAGE(!PageLocked(to) || !PageKsm(to), to);
 
+	if (PageHWPoison(from) || PageHWPoison(to))
+		return KSM_REFUSED_RACED;
 	if (!pages_identical(from, to))
 		return KSM_REFUSED_DIFFERENT;
 	ptep = merge_lock_pte(vma->vm_mm, addr, &ptl);

@@ -11,6 +11,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
+#include <trace/events/ksm.h>
 
 #include "kpage.h"
 #include "node.h"
@@ -125,6 +126,7 @@ static void node_remove(struct ksm_stable_node *node)
 		ksm_mapping_free(mapping);
 		cond_resched();
 	}
+	trace_ksm_remove_ksm_page(node->kpfn);
 	list_del(&node->idle);
 	if (node->nid != NUMA_NO_NODE)
 		ksm_chain_remove(node_index(node), &node->copy, &domain->stats);
@@ -289,6 +291,8 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 	}
 	mapping = ksm_chunk_mapping(&mc->c, slot);
 	node = mapping->node;
+	trace_ksm_remove_rmap_item(READ_ONCE(node->kpfn), mapping,
+				   mc->owner->slot.mm);
 	page = ksm_kpage_get(node, KSM_KPAGE_LOCK);
 	if (IS_ERR(page)) {
 		/* The page is gone: so are all its records, this one too. */
@@ -306,34 +310,6 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 static bool node_is_in_chain(const struct ksm_stable_node *node)
 {
 	return node->copy.lead->nr_copies > 1;
-}
-
-/**
- * ksm_node_prune_idle - free the nodes whose page is gone
- * @domain: the domain
- * @chains: look at those of contents with several KSM pages, too. A full content
- *	keeps many nodes: how often they are looked at is the administrator's
- *	choice (stable_node_chains_prune_millisecs).
- *
- * Context: ksm_scan_mutex held. May reschedule.
- */
-void ksm_node_prune_idle(struct ksm_domain *domain, bool chains)
-{
-	struct ksm_stable_node *node, *next;
-
-	lockdep_assert_held(&ksm_scan_mutex);
-	list_for_each_entry_safe(node, next, &domain->idle, idle) {
-		struct page *page;
-
-		if (!chains && node_is_in_chain(node))
-			continue;
-		page = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
-		if (IS_ERR(page))
-			node_remove(node);
-		else
-			put_page(page);
-		cond_resched();
-	}
 }
 
 /*
@@ -356,17 +332,49 @@ static void node_disown(struct ksm_stable_node *node)
 }
 
 /**
- * ksm_node_disown_all - free every node that has no sharers
+ * ksm_node_prune_idle - free the nodes whose page is gone
+ * @domain: the domain
+ * @chains: look at those of contents with several KSM pages, too. A full content
+ *	keeps many nodes: how often they are looked at is the administrator's
+ *	choice (stable_node_chains_prune_millisecs).
+ *
+ * Context: ksm_scan_mutex held. May reschedule.
+ */
+void ksm_node_prune_idle(struct ksm_domain *domain, bool chains)
+{
+	struct ksm_stable_node *node, *next;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	list_for_each_entry_safe(node, next, &domain->idle, idle) {
+		struct page *page;
+
+		if (!chains && node_is_in_chain(node))
+			continue;
+		page = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
+		if (IS_ERR(page)) {
+			node_remove(node);
+		} else {
+			put_page(page);
+			/* A bad page is never freed. */
+			if (PageHWPoison(page))
+				node_disown(node);
+		}
+		cond_resched();
+	}
+}
+
+/**
+ * ksm_node_disown_all - free every node that has no sharers and is not mapped
  * @domain: the domain
  *
  * Pages that sit in the swap cache lose their node and are copied when they are
- * next asked for. A page that is still mapped keeps its node: an mm may have
- * forked or exited past us.
+ * next asked for. A page that is still mapped keeps its node, so that it can be
+ * moved and swapped: by an mm that is exiting, or one that never was registered
+ * and had the page before a process forked from it was.
  *
  * Context: ksm_scan_mutex held. May sleep.
- * Return: 0 if no node is left, else -EBUSY.
  */
-int ksm_node_disown_all(struct ksm_domain *domain)
+void ksm_node_disown_all(struct ksm_domain *domain)
 {
 	struct ksm_stable_node *node, *next;
 
@@ -375,7 +383,33 @@ int ksm_node_disown_all(struct ksm_domain *domain)
 		node_disown(node);
 		cond_resched();
 	}
-	return ksm_domain_is_shared(domain) ? -EBUSY : 0;
+}
+
+/**
+ * ksm_node_regroup - put every node into the index where lookups will expect it
+ * @domain: the domain; merge_across_nodes has changed and nothing is shared
+ *
+ * Context: ksm_scan_mutex held. May reschedule.
+ */
+void ksm_node_regroup(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *node, *next;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	list_for_each_entry_safe(node, next, &domain->idle, idle) {
+		struct page *page = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
+		int nid;
+
+		if (IS_ERR(page)) {
+			node_remove(node);
+			continue;
+		}
+		nid = ksm_domain_nid(domain, page);
+		put_page(page);
+		if (node->nid != nid)
+			ksm_node_move(node, nid);
+		cond_resched();
+	}
 }
 
 struct pfn_range {

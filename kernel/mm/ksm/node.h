@@ -23,7 +23,8 @@ void ksm_mapping_move(struct ksm_mapping *mapping, struct ksm_stable_node *node)
 void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot);
 
 void ksm_node_prune_idle(struct ksm_domain *domain, bool chains);
-int ksm_node_disown_all(struct ksm_domain *domain);
+void ksm_node_disown_all(struct ksm_domain *domain);
+void ksm_node_regroup(struct ksm_domain *domain);
 void ksm_node_drop_range(struct ksm_domain *domain, unsigned long start_pfn,
 			 unsigned long end_pfn);
 

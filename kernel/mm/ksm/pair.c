@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <trace/events/ksm.h>
 
 #include "../internal.h"
 #include "join.h"
@@ -69,7 +70,7 @@ static bool content_fits(const struct promotion *p, struct page *page)
 	kpage = ksm_kpage_get(ksm_copy_node(p->full), KSM_KPAGE_NOLOCK);
 	if (IS_ERR(kpage))
 		return false;
-	same = pages_identical(page, kpage);
+	same = !PageHWPoison(kpage) && pages_identical(page, kpage);
 	put_page(kpage);
 	return same;
 }
@@ -162,6 +163,8 @@ static enum ksm_refusal promote(const struct candidate *c, struct promotion *p,
 	if (!why) {
 		why = promote_locked(vma, c, page, p);
 		unlock_page(page);
+		trace_ksm_merge_one_page(page_to_pfn(page), p->mapping,
+					 vma->vm_mm, why ? -EFAULT : 0);
 	}
 	if (why)
 		put_page(page);
@@ -284,7 +287,7 @@ bool ksm_pair_merge(struct ksm_domain *domain, struct ksm_scanned *s, u64 hash,
 			return true;
 		}
 	}
-	ksm_stats_refused(&domain->stats, why);
+	ksm_domain_refused(domain, ksm_chunk_mm(s->mc), why, 1);
 	return false;
 }
 
@@ -302,7 +305,8 @@ void ksm_pair_offer(struct ksm_domain *domain, struct ksm_scanned *s, u64 hash)
 	ksm_chunk_set_candidate(&s->mc->c, s->slot, hash);
 	if (ksm_candidates_add(table_of(domain, s->page), hash,
 			       ksm_ref(s->mc->c.id, s->slot)))
-		ksm_stats_refused(&domain->stats, KSM_REFUSED_NOMEM);
+		ksm_domain_refused(domain, ksm_chunk_mm(s->mc),
+				   KSM_REFUSED_NOMEM, 1);
 }
 
 /* An entry whose page is a candidate again with other bytes may stay a while. */

@@ -14,51 +14,59 @@
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/wait.h>
+#include <trace/events/ksm.h>
 
 #include "control.h"
 #include "kpage.h"
 #include "match.h"
 #include "merge.h"
 #include "node.h"
+#include "pace.h"
 #include "pair.h"
+#include "policy.h"
 #include "registry.h"
+#include "scan.h"
 #include "walk.h"
 
 /**
  * struct scan_state - the one scan
  * @thread: ksmd
- * @pace: see struct ksm_pace; read and written without a lock
  * @run: what we were told; written by set_run(), read without a lock
  * @offlining: memory is going away: nodes must not be touched; ditto
  * @in_pass: a pass has begun; under ksm_scan_mutex
  * @full_scans: passes completed since run was last 2; ditto
+ * @pass: passes begun, ever; ditto
+ * @pages_scanned: pages looked at, ever; ditto
+ * @pages_skipped: pages passed by, ever; ditto
  * @last_prune: when, in jiffies, nodes in chains were last looked at; ditto
  * @walk: the pages of the current step; ditto
  * @seen: which slots of the current chunk they are in; ditto
  * @wake: woken when there may be something to do, or no longer offlining
- * @nap: woken when the sleep between batches changes
  */
 static struct scan_state {
 	struct task_struct *thread;
-	struct ksm_pace pace;
 	enum ksm_run run;
 	bool offlining;
 	bool in_pass;
 	u64 full_scans;
+	u64 pass;
+	u64 pages_scanned;
+	u64 pages_skipped;
 	unsigned long last_prune;
 	struct ksm_walk walk;
 	DECLARE_BITMAP(seen, KSM_CHUNK_PAGES);
 	wait_queue_head_t wake;
-	wait_queue_head_t nap;
 } scan = {
-	.pace = { .pages_to_scan = 100, .sleep_millisecs = 20 },
 	.last_prune = INITIAL_JIFFIES,
 	.wake = __WAIT_QUEUE_HEAD_INITIALIZER(scan.wake),
-	.nap = __WAIT_QUEUE_HEAD_INITIALIZER(scan.nap),
 };
 
-/* Take ksm_scan_mutex at a time when no memory is going offline. */
-static void lock_while_online(void)
+/**
+ * ksm_scan_lock_online - take ksm_scan_mutex when no memory is going offline
+ *
+ * Context: May sleep.
+ */
+void ksm_scan_lock_online(void)
 {
 	mutex_lock(&ksm_scan_mutex);
 	while (scan.offlining) {
@@ -89,20 +97,45 @@ void ksm_scan_resume(void)
 	wake_up_all(&scan.wake);
 }
 
-/* Let each page of the step find its like. Stops after a split: see walk.c. */
-static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
+/*
+ * Is a page to be passed by? What is merged, or was until it was written to, is
+ * looked at in each pass, so that the counters keep up.
+ */
+static bool passes_by(struct ksm_chunk *chunk, const struct ksm_walk_item *item)
+{
+	unsigned int age = ksm_chunk_age(chunk, item->slot);
+
+	if (item->is_kpage ||
+	    ksm_chunk_state(chunk, item->slot) == KSM_PAGE_STABLE)
+		return false;
+	ksm_chunk_grow_older(chunk, item->slot);
+	return ksm_get_smart_scan() &&
+	       ksm_policy_skips(age, item->slot, scan.pass);
+}
+
+/*
+ * Let each page of the step find its like. Stops after a split: see walk.c.
+ * Returns how many were passed by.
+ */
+static unsigned int match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 {
 	struct ksm_scanned scanned = {};
-	unsigned int i;
+	unsigned int skipped = 0, i;
 
 	scanned.mc = ksm_slot_chunk(slot, walk->start);
 	if (!scanned.mc) {
-		ksm_stats_refused(&slot->domain->stats, KSM_REFUSED_NOMEM);
-		return;
+		ksm_domain_refused(slot->domain, slot->slot.mm,
+				   KSM_REFUSED_NOMEM, walk->nr);
+		return 0;
 	}
 	for (i = 0; i < walk->nr; i++) {
 		if (!walk->item[i].page)
 			continue;
+		if (passes_by(&scanned.mc->c, &walk->item[i])) {
+			skipped++;
+			ksm_walk_put_item(walk, i);
+			continue;
+		}
 		scanned.slot = walk->item[i].slot;
 		scanned.page = walk->item[i].page;
 		scanned.is_kpage = walk->item[i].is_kpage;
@@ -112,6 +145,7 @@ static void match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 		ksm_walk_put_item(walk, i);
 		cond_resched();
 	}
+	return skipped;
 }
 
 /* Forget the records between @from and the end of the walk that it did not see. */
@@ -156,12 +190,17 @@ static bool walk_slot(struct ksm_mm_slot *slot, unsigned int max)
 	return alive;
 }
 
-/* Look at up to @max pages of the slot under the cursor. Returns how many. */
+/*
+ * Look at up to @max pages of the slot under the cursor. Returns how many: passing
+ * by so many pages takes about as long as looking at one.
+ */
+#define SKIPS_PER_LOOK	16
+
 static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 {
 	struct ksm_walk *walk = &scan.walk;
 	unsigned long from = slot->next_addr;
-	unsigned int nr;
+	unsigned int looked, skipped = 0;
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	if (!walk_slot(slot, min(max, KSM_WALK_PAGES))) {
@@ -169,14 +208,16 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 		return 0;
 	}
 	if (walk->nr)
-		match_walk(slot, walk);
+		skipped = match_walk(slot, walk);
 	purge_unseen(slot, from, walk);
-	nr = walk->nr;
+	looked = walk->nr - skipped;
+	scan.pages_scanned += looked;
+	scan.pages_skipped += skipped;
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
-	ksm_pair_sweep(slot->domain, nr);
+	ksm_pair_sweep(slot->domain, looked);
 	ksm_cursor_return(KSM_CURSOR_SCAN, slot, walk->mm_done);
-	return nr;
+	return looked + DIV_ROUND_UP(skipped, SKIPS_PER_LOOK);
 }
 
 static void prune(void)
@@ -200,12 +241,19 @@ static void begin_pass(void)
 	prune();
 	ksm_cursor_rewind(KSM_CURSOR_SCAN);
 	scan.in_pass = true;
+	scan.pass++;
+	ksm_pace_pass_begins();
+	trace_ksm_start_scan(scan.full_scans,
+			     ksm_tally_tracked(&ksm_default_domain.stats.tally));
 }
 
 static void end_pass(void)
 {
 	scan.in_pass = false;
 	WRITE_ONCE(scan.full_scans, scan.full_scans + 1);
+	ksm_pace_pass_ended();
+	trace_ksm_stop_scan(scan.full_scans,
+			    ksm_tally_tracked(&ksm_default_domain.stats.tally));
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
 		WARN_ON_ONCE(!ksm_domain_validate(&ksm_default_domain));
 }
@@ -233,30 +281,21 @@ static bool has_work(void)
 	return READ_ONCE(scan.run) == KSM_RUN_MERGE && !ksm_registry_is_empty();
 }
 
-static void sleep_between_batches(void)
-{
-	unsigned int msecs = READ_ONCE(scan.pace.sleep_millisecs);
-
-	wait_event_interruptible_timeout(scan.nap,
-		msecs != READ_ONCE(scan.pace.sleep_millisecs) ||
-		kthread_should_stop(), msecs_to_jiffies(msecs));
-}
-
 static int ksmd(void *unused)
 {
 	set_freezable();
 	set_user_nice(current, 5);
 	while (!kthread_should_stop()) {
-		lock_while_online();
+		ksm_scan_lock_online();
 		/* Exits are cleaned up after in any case, merging or not. */
 		ksm_registry_reap();
 		if (has_work())
-			scan_batch(READ_ONCE(scan.pace.pages_to_scan));
+			scan_batch(ksm_get_pages_to_scan());
 		mutex_unlock(&ksm_scan_mutex);
 
 		try_to_freeze();
 		if (has_work())
-			sleep_between_batches();
+			ksm_pace_sleep();
 		else
 			wait_event_freezable(scan.wake, has_work() ||
 					     ksm_registry_has_dead() ||
@@ -356,7 +395,7 @@ int ksm_set_run(unsigned int run)
 
 	if (run > KSM_RUN_UNMERGE)
 		return -EINVAL;
-	lock_while_online();
+	ksm_scan_lock_online();
 	if (scan.run != run) {
 		set_run(run);
 		if (run == KSM_RUN_UNMERGE) {
@@ -379,112 +418,16 @@ u64 ksm_get_full_scans(void)
 	return READ_ONCE(scan.full_scans);
 }
 
-/** ksm_get_pace - how fast the scan goes */
-struct ksm_pace ksm_get_pace(void)
+/** ksm_get_pages_scanned - pages looked at, ever */
+u64 ksm_get_pages_scanned(void)
 {
-	return scan.pace;
+	return READ_ONCE(scan.pages_scanned);
 }
 
-/**
- * ksm_set_pages_to_scan - set how many pages are looked at before a sleep
- * @pages: any number
- */
-void ksm_set_pages_to_scan(unsigned int pages)
+/** ksm_get_pages_skipped - pages that smart_scan passed by, ever */
+u64 ksm_get_pages_skipped(void)
 {
-	WRITE_ONCE(scan.pace.pages_to_scan, pages);
-}
-
-/**
- * ksm_set_sleep_millisecs - set how long the scan sleeps
- * @msecs: any number; a sleep under way ends
- */
-void ksm_set_sleep_millisecs(unsigned int msecs)
-{
-	WRITE_ONCE(scan.pace.sleep_millisecs, msecs);
-	wake_up_interruptible(&scan.nap);
-}
-
-/** ksm_get_limits - the default domain's limits; not consistent with each other */
-const struct ksm_limits *ksm_get_limits(void)
-{
-	return &ksm_default_domain.limits;
-}
-
-/*
- * May a limit that decides where pages stand be changed? Nodes that nobody shares
- * any more need not be in the way.
- */
-static int make_unshared(struct ksm_domain *domain)
-{
-	if (domain->stats.shared)
-		return -EBUSY;
-	return ksm_node_disown_all(domain);
-}
-
-/**
- * ksm_set_max_page_sharing - set how many sharers a KSM page may have
- * @sharers: 2 to INT_MAX
- *
- * Context: Process context. May sleep.
- * Return: 0; -EINVAL; -EBUSY while pages are shared.
- */
-int ksm_set_max_page_sharing(unsigned int sharers)
-{
-	struct ksm_domain *domain = &ksm_default_domain;
-	int err = 0;
-
-	if (sharers < 2 || sharers > INT_MAX)
-		return -EINVAL;
-	if (sharers == READ_ONCE(domain->limits.max_page_sharing))
-		return 0;
-	lock_while_online();
-	err = make_unshared(domain);
-	if (!err)
-		WRITE_ONCE(domain->limits.max_page_sharing, sharers);
-	mutex_unlock(&ksm_scan_mutex);
-	return err;
-}
-
-/**
- * ksm_set_merge_across_nodes - may pages of different NUMA nodes share?
- * @across: whether
- *
- * Context: Process context. May sleep.
- * Return: 0; -EBUSY while pages are shared.
- */
-int ksm_set_merge_across_nodes(bool across)
-{
-	struct ksm_domain *domain = &ksm_default_domain;
-	int err = 0;
-
-	lock_while_online();
-	if (across != domain->limits.merge_across_nodes) {
-		err = make_unshared(domain);
-		if (!err) {
-			ksm_domain_forget_candidates(domain);
-			WRITE_ONCE(domain->limits.merge_across_nodes, across);
-		}
-	}
-	mutex_unlock(&ksm_scan_mutex);
-	return err;
-}
-
-/**
- * ksm_set_use_zero_pages - merge pages of zeroes with the kernel's zero page?
- * @use: whether, from the next page on
- */
-void ksm_set_use_zero_pages(bool use)
-{
-	WRITE_ONCE(ksm_default_domain.limits.use_zero_pages, use);
-}
-
-/**
- * ksm_set_prune_millisecs - set how often idle nodes in chains are looked at
- * @msecs: any number
- */
-void ksm_set_prune_millisecs(unsigned int msecs)
-{
-	WRITE_ONCE(ksm_default_domain.limits.prune_millisecs, msecs);
+	return READ_ONCE(scan.pages_skipped);
 }
 
 /** ksm_scan_wake - there may be something to do */

@@ -121,21 +121,6 @@ void ksm_stats_chain_shrank(struct ksm_stats *stats, unsigned int copies)
 }
 
 /**
- * ksm_stats_refused() - count a page that was not merged
- * @stats: the domain's counters
- * @reason: why; %KSM_REFUSED_NONE is not counted
- *
- * Context: caller serialises calls on @stats.
- */
-void ksm_stats_refused(struct ksm_stats *stats, enum ksm_refusal reason)
-{
-	if (WARN_ON_ONCE((unsigned int)reason >= KSM_NR_REFUSALS))
-		return;
-	if (reason != KSM_REFUSED_NONE)
-		stats->refused[reason]++;
-}
-
-/**
  * ksm_stats_pages_sharing() - count the pages that merging saves
  * @stats: the domain's counters
  *
@@ -179,8 +164,5 @@ bool ksm_stats_validate(const struct ksm_stats *stats)
 			 "%llu copies in no chain", stats->dups) &&
 	       ksm_holds(stats->dups <= stats->nodes,
 			 "%llu copies, %llu stable nodes",
-			 stats->dups, stats->nodes) &&
-	       ksm_holds(!stats->refused[KSM_REFUSED_NONE],
-			 "%llu pages refused for no reason",
-			 stats->refused[KSM_REFUSED_NONE]);
+			 stats->dups, stats->nodes);
 }

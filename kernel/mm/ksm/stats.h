@@ -25,7 +25,6 @@ struct ksm_tally {
  * @nodes: stable nodes, with or without sharers
  * @chains: contents that have more than one KSM page (ABI stable_node_chains)
  * @dups: KSM pages that belong to such contents (ABI stable_node_dups)
- * @refused: pages not merged, by reason, ever
  */
 struct ksm_stats {
 	struct ksm_tally tally;
@@ -33,7 +32,6 @@ struct ksm_stats {
 	u64 nodes;
 	u64 chains;
 	u64 dups;
-	u64 refused[KSM_NR_REFUSALS];
 };
 
 void ksm_tally_move(struct ksm_tally *tally, enum ksm_page_state from,
@@ -46,7 +44,6 @@ void ksm_stats_first_sharer(struct ksm_stats *stats);
 void ksm_stats_last_sharer(struct ksm_stats *stats);
 void ksm_stats_chain_grew(struct ksm_stats *stats, unsigned int copies);
 void ksm_stats_chain_shrank(struct ksm_stats *stats, unsigned int copies);
-void ksm_stats_refused(struct ksm_stats *stats, enum ksm_refusal reason);
 
 u64 ksm_stats_pages_sharing(const struct ksm_stats *stats);
 bool ksm_stats_validate(const struct ksm_stats *stats);

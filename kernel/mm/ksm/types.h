@@ -34,27 +34,35 @@ enum ksm_page_state {
 /**
  * enum ksm_refusal - why a page was not merged when it was looked at
  * @KSM_REFUSED_NONE: it was merged
+ * @KSM_REFUSED_VOLATILE: its content has changed since the last pass
  * @KSM_REFUSED_PINNED: someone holds a reference that no page table explains
  * @KSM_REFUSED_HUGE: it is part of a huge page that could not be split
+ * @KSM_REFUSED_SHARED: advice ignored: the mapping is shared
+ * @KSM_REFUSED_HUGETLB: advice ignored: the mapping is of hugetlb pages
+ * @KSM_REFUSED_SPECIAL: advice ignored: no ordinary memory (device, PFNs, DAX)
+ * @KSM_REFUSED_NODE: on another NUMA node, with merge_across_nodes off
+ * @KSM_REFUSED_LIMIT: max_page_sharing reached and no new copy could be made
  * @KSM_REFUSED_RACED: the page table or the VMA changed under us
  * @KSM_REFUSED_LOCKED: the page or the other mm was locked by someone else
  * @KSM_REFUSED_DIFFERENT: equal hash, different bytes
- * @KSM_REFUSED_NODE: on another NUMA node, with merge_across_nodes off
  * @KSM_REFUSED_UFFD_WP: the zero page cannot go where userfaultfd protects
- * @KSM_REFUSED_LIMIT: max_page_sharing reached and no new copy could be made
  * @KSM_REFUSED_NOMEM: no memory for a record
  * @KSM_NR_REFUSALS: number of reasons
  */
 enum ksm_refusal {
 	KSM_REFUSED_NONE,
+	KSM_REFUSED_VOLATILE,
 	KSM_REFUSED_PINNED,
 	KSM_REFUSED_HUGE,
+	KSM_REFUSED_SHARED,
+	KSM_REFUSED_HUGETLB,
+	KSM_REFUSED_SPECIAL,
+	KSM_REFUSED_NODE,
+	KSM_REFUSED_LIMIT,
 	KSM_REFUSED_RACED,
 	KSM_REFUSED_LOCKED,
 	KSM_REFUSED_DIFFERENT,
-	KSM_REFUSED_NODE,
 	KSM_REFUSED_UFFD_WP,
-	KSM_REFUSED_LIMIT,
 	KSM_REFUSED_NOMEM,
 	KSM_NR_REFUSALS
 };

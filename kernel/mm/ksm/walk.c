@@ -21,9 +21,16 @@
  */
 #define WALK_TABLES	1024
 
+/* A page that has gone bad must not be read. */
+static bool page_is_bad(struct page *page)
+{
+	return page && PageHWPoison(page);
+}
+
 static bool page_is_scannable(struct page *page)
 {
-	return page && PageAnon(page) && !is_zone_device_page(page);
+	return page && PageAnon(page) && !is_zone_device_page(page) &&
+	       !page_is_bad(page);
 }
 
 /* Is the page in the same folio as the one before it? */
@@ -71,8 +78,8 @@ static unsigned long walk_huge(struct ksm_walk *walk, struct vm_area_struct *vma
 	if (!page_is_scannable(page))
 		return end;
 	page += (addr & ~PMD_MASK) >> PAGE_SHIFT;
-	for (; addr < end && walk->nr < walk->max; addr += PAGE_SIZE)
-		walk_add(walk, vma, page++, addr);
+	for (; addr < end && walk->nr < walk->max; addr += PAGE_SIZE, page++)
+		walk_add(walk, vma, page_is_bad(page) ? NULL : page, addr);
 	return addr;
 }
 
@@ -93,6 +100,8 @@ static unsigned long walk_table(struct ksm_walk *walk, struct vm_area_struct *vm
 		page = vm_normal_page(vma, addr, *ptep);
 		if (page_is_scannable(page))
 			walk_add(walk, vma, page, addr);
+		else if (page_is_bad(page))
+			walk_add(walk, vma, NULL, addr);
 	}
 	pte_unmap_unlock(first, ptl);
 	return addr;
@@ -308,7 +317,7 @@ static bool pte_is_merged(struct vm_area_struct *vma, unsigned long addr,
 	struct page *page = NULL;
 	swp_entry_t entry;
 
-	*zero = pte_present(pte) && ksm_pte_is_zero(pte);
+	*zero = pte_present(pte) && is_ksm_zero_pte(pte);
 	if (*zero)
 		return true;
 	if (pte_present(pte)) {

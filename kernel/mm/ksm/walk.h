@@ -8,8 +8,8 @@
 
 /**
  * struct ksm_walk_item - one anonymous page that was found
- * @page: the page; NULL where one is just being migrated: leave alone what is known
- *	of it, since dropping a record would disturb the migration
+ * @page: the page; NULL where one is just being migrated, or has gone bad: leave
+ *	alone what is known of it, since whoever unmaps it needs the record
  * @slot: its slot in the chunk
  * @is_kpage: it was a KSM page; no reference is held on those, since one for each
  *	mapping would keep it from being migrated while a batch is looked at

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How fast the scan goes. The administrator says how many pages to look at between
+ * two sleeps, or lets the advisor find out how many it takes to finish a pass in
+ * a given time.
+ */
+#include <linux/kthread.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/mutex.h>
+#include <linux/sched/cputime.h>
+#include <linux/wait.h>
+#include <trace/events/ksm.h>
+
+#include "pace.h"
+#include "policy.h"
+
+#define DEFAULT_PAGES_TO_SCAN	100
+
+/**
+ * struct pace_state - what the files say, and the pass under way
+ * @pages_to_scan: pages looked at before ksmd sleeps
+ * @sleep_millisecs: how long it sleeps
+ * @smart_scan: pass by pages that found no like for long
+ * @advisor: see struct ksm_advisor
+ * @lock: pairs @pages_to_scan with @advisor's mode; the others are plain values
+ * @nap: woken when the sleep between batches changes
+ * @began: when the pass began; ksmd's alone
+ * @cpu_ns: ksmd's CPU time then; ditto
+ */
+static struct pace_state {
+	unsigned int pages_to_scan;
+	unsigned int sleep_millisecs;
+	bool smart_scan;
+	struct ksm_advisor advisor;
+	struct mutex lock;
+	wait_queue_head_t nap;
+	ktime_t began;
+	u64 cpu_ns;
+} pace = {
+	.pages_to_scan = DEFAULT_PAGES_TO_SCAN,
+	.sleep_millisecs = 20,
+	.smart_scan = true,
+	.advisor = {
+		.mode = KSM_ADVISOR_NONE,
+		.max_cpu = 70,
+		.min_pages_to_scan = 500,
+		.max_pages_to_scan = 30000,
+		.target_scan_time = 200,
+	},
+	.lock = __MUTEX_INITIALIZER(pace.lock),
+	.nap = __WAIT_QUEUE_HEAD_INITIALIZER(pace.nap),
+};
+
+/** ksm_get_pages_to_scan - pages looked at before ksmd sleeps */
+unsigned int ksm_get_pages_to_scan(void)
+{
+	return READ_ONCE(pace.pages_to_scan);
+}
+
+/**
+ * ksm_set_pages_to_scan - set how many pages are looked at before a sleep
+ * @pages: any number
+ *
+ * Return: 0; -EINVAL while the advisor sets it.
+ */
+int ksm_set_pages_to_scan(unsigned int pages)
+{
+	int err = -EINVAL;
+
+	mutex_lock(&pace.lock);
+	if (pace.advisor.mode == KSM_ADVISOR_NONE) {
+		WRITE_ONCE(pace.pages_to_scan, pages);
+		err = 0;
+	}
+	mutex_unlock(&pace.lock);
+	return err;
+}
+
+/** ksm_get_sleep_millisecs - how long ksmd sleeps between two batches */
+unsigned int ksm_get_sleep_millisecs(void)
+{
+	return READ_ONCE(pace.sleep_millisecs);
+}
+
+/**
+ * ksm_set_sleep_millisecs - set how long the scan sleeps
+ * @msecs: any number; a sleep under way ends
+ */
+void ksm_set_sleep_millisecs(unsigned int msecs)
+{
+	WRITE_ONCE(pace.sleep_millisecs, msecs);
+	wake_up_interruptible(&pace.nap);
+}
+
+/** ksm_get_smart_scan - are pages passed by that found no like for long? */
+bool ksm_get_smart_scan(void)
+{
+	return READ_ONCE(pace.smart_scan);
+}
+
+/**
+ * ksm_set_smart_scan - pass by pages that found no like for long, or not
+ * @smart: whether, from the next page on
+ */
+void ksm_set_smart_scan(bool smart)
+{
+	WRITE_ONCE(pace.smart_scan, smart);
+}
+
+/** ksm_get_advisor - mode and limits of the advisor; not consistent with each other */
+const struct ksm_advisor *ksm_get_advisor(void)
+{
+	return &pace.advisor;
+}
+
+/**
+ * ksm_set_advisor - set mode and limits of the advisor
+ * @advisor: the new ones
+ *
+ * A change of the mode sets pages_to_scan to where the new mode begins.
+ *
+ * Return: 0; -EINVAL if a value is out of range.
+ */
+int ksm_set_advisor(const struct ksm_advisor *advisor)
+{
+	if (advisor->max_cpu > 100 || !advisor->target_scan_time)
+		return -EINVAL;
+	mutex_lock(&pace.lock);
+	if (advisor->mode != pace.advisor.mode)
+		WRITE_ONCE(pace.pages_to_scan,
+			   advisor->mode == KSM_ADVISOR_NONE ?
+			   DEFAULT_PAGES_TO_SCAN : advisor->min_pages_to_scan);
+	pace.advisor = *advisor;
+	mutex_unlock(&pace.lock);
+	return 0;
+}
+
+/** ksm_pace_sleep - ksmd's sleep between two batches */
+void ksm_pace_sleep(void)
+{
+	unsigned int msecs = ksm_get_sleep_millisecs();
+
+	wait_event_interruptible_timeout(pace.nap,
+		msecs != ksm_get_sleep_millisecs() || kthread_should_stop(),
+		msecs_to_jiffies(msecs));
+}
+
+/** ksm_pace_pass_begins - a pass begins; called by ksmd */
+void ksm_pace_pass_begins(void)
+{
+	pace.began = ktime_get();
+	pace.cpu_ns = task_sched_runtime(current);
+}
+
+/* With @pace.lock held. */
+static void advise(void)
+{
+	const struct ksm_advisor *advisor = &pace.advisor;
+	u64 cpu_ns = task_sched_runtime(current) - pace.cpu_ns;
+	struct ksm_advice_input in = {
+		.pages_to_scan = pace.pages_to_scan,
+		.scan_seconds = ktime_ms_delta(ktime_get(), pace.began) /
+				MSEC_PER_SEC,
+		.cpu_ms = cpu_ns / NSEC_PER_MSEC,
+		.target_seconds = advisor->target_scan_time,
+		.max_cpu_percent = advisor->max_cpu,
+		.min_pages = advisor->min_pages_to_scan,
+		.max_pages = advisor->max_pages_to_scan,
+	};
+
+	lockdep_assert_held(&pace.lock);
+	WRITE_ONCE(pace.pages_to_scan, ksm_policy_advise(&in));
+	trace_ksm_advisor(in.scan_seconds, pace.pages_to_scan,
+			  ksm_policy_cpu_percent(in.cpu_ms, in.scan_seconds));
+}
+
+/** ksm_pace_pass_ended - a pass has ended; called by ksmd */
+void ksm_pace_pass_ended(void)
+{
+	mutex_lock(&pace.lock);
+	if (pace.advisor.mode == KSM_ADVISOR_SCAN_TIME)
+		advise();
+	mutex_unlock(&pace.lock);
+}
