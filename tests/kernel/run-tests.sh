@@ -41,6 +41,12 @@ own_calls() {
 END
 }
 
+# The suite compares this document with the running engine's files.
+here=$(cd "$(dirname "$0")" && pwd)
+export KSM_ABI_FILE="$here/../../kernel/Documentation/ABI/testing/sysfs-kernel-mm-ksm"
+# Here the machine has just started, and nobody has set a knob yet.
+export KSM_FRESH_BOOT=1
+
 count=0
 failed=0
 # A debug kernel is ten times slower.

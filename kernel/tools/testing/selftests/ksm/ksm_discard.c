@@ -95,6 +95,96 @@ static void test_freed_before(void)
 	area_check_each(p, 20, 30, "written");
 }
 
+#define FREED 64
+
+/* Old content or zero; nothing else, and no content of another page. */
+static void check_freed(char *p, size_t pages, uint64_t seed, const char *when)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		if (page_differs(page_at(p, i), seed + i))
+			area_check_zero(page_at(p, i), 1, when);
+}
+
+/*
+ * FREED merged pages with one sharer each, which frees them lazily: such pages
+ * may be thrown away instead of being swapped out.
+ */
+static char *freed_by_the_last(void)
+{
+	char *p = area_each(FREED, 100), *q = area_each(FREED, 100);
+
+	ksm_settle();
+	ksm_expect("64 x 2 copies", FREED, FREED, 0, 0);
+	area_fill_each(q, FREED, 5000);
+	ksm_set("run", 0);
+	must_eq("merged pages with one sharer", area_count_ksm(p, FREED),
+		FREED);
+	area_advise(p, FREED, MADV_FREE);
+	area_check_each(q, FREED, 5000, "written");
+	return p;
+}
+
+/* Under pressure they go, or stay; nothing else may come of it. */
+static void test_freed_reclaimed(void)
+{
+	char *p;
+
+	memcg_enter();
+	p = freed_by_the_last();
+	memcg_reclaim(16 * FREED * page_size);
+	check_freed(p, FREED, 100, "freed and reclaimed");
+	area_fill_each(p, FREED, 900);
+	area_check_each(p, FREED, 900, "filled again");
+}
+
+/*
+ * New equal pages merge with pages that were freed lazily: from then on these
+ * hold somebody's data and must not be thrown away.
+ */
+static void test_freed_then_joined(void)
+{
+	char *p, *q;
+
+	memcg_enter();
+	p = freed_by_the_last();
+	q = area_each(FREED, 100);
+	ksm_settle();
+	ksm_set("run", 0);
+	must_eq("merged among the new ones", area_count_ksm(q, FREED), FREED);
+	memcg_reclaim(16 * FREED * page_size);
+	area_check_each(q, FREED, 100, "joined a page that was freed lazily");
+	check_freed(p, FREED, 100, "freed lazily");
+	area_fill_each(p, FREED, 900);
+	area_check_each(q, FREED, 100, "joined, the other wrote");
+}
+
+/* Lazily freed under scan: what is written again counts, the rest may go. */
+static void test_freed_under_scan(void)
+{
+	char *p = area_same(16, 1), *q = area_same(16, 1);
+	int n;
+
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	for (n = 0; n < 200; n++) {
+		char *page = page_at(p, n % 16);
+
+		area_advise(page, 1, MADV_FREE);
+		if (page_differs(page, 1))
+			area_check_zero(page, 1, "freed under scan");
+		page_fill(page, 1);
+		page_check(page, 1, "written");
+		if (n % 8 == 0)
+			nap_ms(1);
+	}
+	area_check_same(p, 16, 1, "at the end");
+	area_check_same(q, 16, 1, "the others");
+	ksm_settle();
+	ksm_expect("at the end", 1, 31, 0, 0);
+}
+
 static void test_cold_and_pageout(void)
 {
 	char *q, *p = two_areas(&q);
@@ -165,6 +255,9 @@ static const struct ksm_case cases[] = {
 	{ "dontneed_all", test_dontneed_all },
 	{ "freed", test_freed },
 	{ "freed_before", test_freed_before },
+	{ "freed_reclaimed", test_freed_reclaimed, KSM_EXCLUSIVE },
+	{ "freed_then_joined", test_freed_then_joined, KSM_EXCLUSIVE },
+	{ "freed_under_scan", test_freed_under_scan },
 	{ "cold_and_pageout", test_cold_and_pageout },
 	{ "dontneed_under_scan", test_dontneed_under_scan },
 	{ "collapse", test_collapse },

@@ -24,6 +24,10 @@ static const struct ksm_topic *const topics[] = {
 	&topic_zero, &topic_unmerge, &topic_fork, &topic_exit, &topic_prot,
 	&topic_remap, &topic_discard, &topic_pin, &topic_uring,
 	&topic_ptebits, &topic_rmap, &topic_saving, &topic_thp, &topic_numa,
+	&topic_stat, &topic_smart, &topic_advisor, &topic_refused,
+	&topic_prctl, &topic_collide, &topic_poison, &topic_abi,
+	&topic_oom, &topic_trace, &topic_daemon, &topic_frame, &topic_chain,
+	&topic_swapin, &topic_balance, &topic_fault,
 	&topic_swap, &topic_hotplug, &topic_inject, &topic_stress,
 };
 
@@ -40,6 +44,10 @@ static struct knob {
 } knobs[] = {
 	{ KSM_DIR "run", "2" },
 	{ KSM_DIR "advisor_mode", "none" },
+	{ KSM_DIR "advisor_max_cpu", "70" },
+	{ KSM_DIR "advisor_min_pages_to_scan", "500" },
+	{ KSM_DIR "advisor_max_pages_to_scan", "30000" },
+	{ KSM_DIR "advisor_target_scan_time", "200" },
 	{ KSM_DIR "smart_scan", "0" },
 	{ KSM_DIR "max_page_sharing", "256" },
 	{ KSM_DIR "merge_across_nodes", "1" },
@@ -51,11 +59,18 @@ static struct knob {
 	{ KHUGEPAGED "alloc_sleep_millisecs", NULL },
 	{ KHUGEPAGED "pages_to_scan", NULL },
 	{ KHUGEPAGED "max_ptes_shared", NULL },
+	{ DEBUGFS "ksm/collide", "0" },
 	{ DEBUGFS "failslab/ignore-gfp-wait", NULL },
 	{ DEBUGFS "failslab/verbose", NULL },
+	{ DEBUGFS "failslab/times", NULL },
+	{ DEBUGFS "failslab/task-filter", NULL },
 	{ DEBUGFS "fail_page_alloc/ignore-gfp-wait", NULL },
 	{ DEBUGFS "fail_page_alloc/verbose", NULL },
 	{ DEBUGFS "fail_page_alloc/min-order", NULL },
+	{ DEBUGFS "fail_page_alloc/times", NULL },
+	{ DEBUGFS "fail_page_alloc/task-filter", NULL },
+	{ DEBUGFS "fail_page_alloc/ignore-gfp-highmem", NULL },
+	{ "/proc/sys/kernel/numa_balancing", NULL },
 	{ "/proc/sys/vm/nr_hugepages", NULL },
 };
 
@@ -108,6 +123,23 @@ static const char *chosen(char *text)
 	return open + 1;
 }
 
+const char *knob_at_start(const char *knob)
+{
+	static char text[sizeof(knobs[0].saved)];
+	const size_t dir = strlen(KSM_DIR);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(knobs); i++) {
+		if (strncmp(knobs[i].path, KSM_DIR, dir) ||
+		    strcmp(knobs[i].path + dir, knob))
+			continue;
+		memcpy(text, knobs[i].saved, sizeof(text));
+		text[strcspn(text, "\n")] = '\0';
+		return chosen(text);
+	}
+	return "";
+}
+
 /* Write to a file that existed at the start; NULL is what it had then. */
 static void write_knob(const struct knob *k, const char *value)
 {
@@ -139,6 +171,9 @@ static void restore_knobs(void)
 
 	/* run last: it may start ksmd, which makes some others busy. */
 	ksm_write("run", "2");
+	/* While the advisor is on, pages_to_scan is its own. */
+	if (ksm_has("advisor_mode"))
+		ksm_write("advisor_mode", "none");
 	for (i = ARRAY_SIZE(knobs); i-- > 0; )
 		write_knob(&knobs[i], NULL);
 }
@@ -159,6 +194,8 @@ static void end_group(pid_t pid)
 	swap_cleanup();
 	memcg_cleanup();
 	direct_cleanup();
+	trace_cleanup();
+	fault_cleanup();
 }
 
 static void set_why(enum ksm_end end, const char *why)
@@ -198,6 +235,33 @@ static void ended(int status)
 	set_why(KSM_FAILED, why);
 }
 
+/* Placed zero pages that were counted before the case; -1 without the file. */
+static long zero_before;
+
+static long zero_now(void)
+{
+	return file_number(KSM_DIR "ksm_zero_pages");
+}
+
+/*
+ * A limit can be changed only when no page is shared and none is remembered: a
+ * node that stays behind shows here, and nowhere else. A process that was killed may
+ * map its pages for a moment more.
+ */
+static bool limits_can_change(void)
+{
+	uint64_t limit = now_ms() + 2000;
+	int err;
+
+	err = ksm_write("max_page_sharing", "257");
+	while (err == -EBUSY && now_ms() < limit) {
+		nap_ms(10);
+		err = ksm_write("max_page_sharing", "257");
+	}
+	ksm_write("max_page_sharing", "256");
+	return !err;
+}
+
 /* After a case nothing of it may be counted any more. */
 static void check_leftovers(void)
 {
@@ -221,6 +285,14 @@ static void check_leftovers(void)
 			 "after its end and run=2, %s is %ld", zero[i], v);
 		set_why(KSM_FAILED, why);
 	}
+	if (ksm_verdict->state == KSM_PASSED && !limits_can_change())
+		set_why(KSM_FAILED, "after its end and run=2, max_page_sharing is busy");
+	if (zero_now() == zero_before || ksm_verdict->state != KSM_PASSED)
+		return;
+	snprintf(why, sizeof(why),
+		 "after its end and run=2, ksm_zero_pages is %ld, before it was %ld",
+		 zero_now(), zero_before);
+	set_why(KSM_FAILED, why);
 }
 
 static void run_case(void (*run)(void), unsigned int seconds)
@@ -231,6 +303,7 @@ static void run_case(void (*run)(void), unsigned int seconds)
 
 	start_verdict();
 	reset_knobs();
+	zero_before = zero_now();
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)

@@ -146,6 +146,17 @@ char *area_each(size_t pages, uint64_t seed)
 	return p;
 }
 
+char *area_zeros(size_t pages)
+{
+	char *p = area_new(pages);
+
+	/* Write, so that the pages are there and are our own. */
+	memset(p, 1, pages * page_size);
+	memset(p, 0, pages * page_size);
+	area_advise(p, pages, MADV_MERGEABLE);
+	return p;
+}
+
 void area_free(char *area, size_t pages)
 {
 	must_call(munmap(area, pages * page_size));
@@ -210,6 +221,18 @@ size_t area_count_swapped(const char *area, size_t pages)
 
 	for (i = 0; i < pages; i++)
 		n += !!(pagemap_of(page_at(area, i)) & PM_SWAP);
+	return n;
+}
+
+size_t area_count_zero(const char *area, size_t pages)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < pages; i++) {
+		uint64_t pfn = page_pfn(page_at(area, i));
+
+		n += pfn && pfn_has_flag(pfn, KPF_ZERO);
+	}
 	return n;
 }
 

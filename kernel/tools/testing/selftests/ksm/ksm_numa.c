@@ -24,7 +24,7 @@ static int numa_nodes(void)
 	return n ? n : 1;
 }
 
-static void need_two_nodes(void)
+void need_two_nodes(void)
 {
 	int n = numa_nodes();
 
@@ -32,8 +32,7 @@ static void need_two_nodes(void)
 		skip("%d NUMA node, 2 are needed (numa=fake=2)", n);
 }
 
-/* Equal pages, every one of them on @node. */
-static char *area_on(int node, size_t pages, uint64_t seed)
+char *area_on(int node, size_t pages, uint64_t seed)
 {
 	unsigned long mask = 1ul << node;
 	char *p = area_new(pages);

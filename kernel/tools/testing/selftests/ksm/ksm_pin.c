@@ -107,7 +107,7 @@ static void test_direct_write_merged(void)
 	area_check_same(q, 8, 1, "read back");
 }
 
-static void splice_page(int pipe, char *p)
+void pipe_put_page(int pipe, char *p)
 {
 	struct iovec iov = { p, page_size };
 	ssize_t n = vmsplice(pipe, &iov, 1, 0);
@@ -115,7 +115,7 @@ static void splice_page(int pipe, char *p)
 	must(n == (ssize_t)page_size, "vmsplice gives %zd: %m", n);
 }
 
-static void read_page(int fd, char *buf)
+void pipe_get_page(int fd, char *buf)
 {
 	size_t got = 0;
 
@@ -135,7 +135,7 @@ static void test_vmsplice_holds(void)
 
 	must_call(pipe(fd));
 	area_fill_same(p, 8, 1);
-	splice_page(fd[1], page_at(p, 3));
+	pipe_put_page(fd[1], page_at(p, 3));
 	area_advise(p, 8, MADV_MERGEABLE);
 	ksm_settle();
 	ksm_wait_scans(3);
@@ -144,7 +144,7 @@ static void test_vmsplice_holds(void)
 	area_check_same(p, 8, 1, "before the write");
 	page_fill(page_at(p, 3), 9);
 	ksm_wait_scans(3);
-	read_page(fd[0], buf);
+	pipe_get_page(fd[0], buf);
 	page_check(buf, 9, "read from the pipe");
 	page_fill(page_at(p, 3), 1);
 	ksm_settle();
@@ -162,12 +162,12 @@ static void test_vmsplice_merged(void)
 	must_call(pipe(fd));
 	ksm_settle();
 	ksm_expect("8 copies", 1, 7, 0, 0);
-	splice_page(fd[1], page_at(p, 3));
+	pipe_put_page(fd[1], page_at(p, 3));
 	page_fill(page_at(p, 3), 9);
 	area_fill_each(p, 3, 20);
 	ksm_forget();
 	area_advise(p, 8, MADV_UNMERGEABLE);
-	read_page(fd[0], buf);
+	pipe_get_page(fd[0], buf);
 	page_check(buf, 1, "read from the pipe");
 	page_check(page_at(p, 3), 9, "written");
 	area_check_each(p, 3, 20, "written");
@@ -184,14 +184,14 @@ static void test_vmsplice_outlives(void)
 	must_call(pipe(fd));
 	ksm_settle();
 	ksm_expect("8 copies", 1, 7, 0, 0);
-	splice_page(fd[1], page_at(p, 3));
+	pipe_put_page(fd[1], page_at(p, 3));
 	area_free(p, 8);
 	q = area_same(8, 1);
 	ksm_settle();
 	ksm_settle();
 	area_check_same(q, 8, 1, "equal pages that came later");
 	area_fill_each(q, 8, 100);
-	read_page(fd[0], buf);
+	pipe_get_page(fd[0], buf);
 	page_check(buf, 1, "read from the pipe");
 	area_check_each(q, 8, 100, "written");
 	free(buf);

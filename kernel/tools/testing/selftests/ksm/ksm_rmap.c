@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include "ksm_util.h"
 
@@ -150,10 +151,109 @@ static void test_idle_forked(void)
 	join(pid);
 }
 
+#define SHARERS 2000
+
+/* @p's mapping in @parts pieces, by a permission that every other one lacks. */
+static void split_mapping(char *p, size_t pages, size_t parts)
+{
+	size_t each = pages / parts, i;
+
+	for (i = 1; i < parts; i += 2)
+		must_call(mprotect(page_at(p, i * each), each * page_size,
+				   PROT_READ));
+}
+
+/*
+ * An area of @pages, all of one anon_vma, in @parts mappings; SHARERS pages of
+ * it, evenly spread, hold 10 contents and are merged.
+ */
+static char *spread_new(size_t pages, size_t parts)
+{
+	size_t stride = pages / SHARERS, i;
+	char *p = area_new(pages);
+
+	for (i = 0; i < SHARERS; i++)
+		page_fill(page_at(p, i * stride), i % 10);
+	split_mapping(p, pages, parts);
+	area_advise(p, pages, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("10 x 200 copies", 10, SHARERS - 10, 0, 0);
+	return p;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000ull + ts.tv_nsec / 1000;
+}
+
+/* Visit all sharers of the 10 merged pages, the least of 5 tries, in us. */
+static uint64_t time_of_visits(char *p, size_t stride)
+{
+	uint64_t best = ~0ull;
+	int try, i;
+
+	for (try = 0; try < 5; try++) {
+		uint64_t pfn[10], start;
+
+		for (i = 0; i < 10; i++)
+			pfn[i] = page_pfn(page_at(p, i * stride));
+		start = now_us();
+		for (i = 0; i < 10; i++)
+			set_idle(pfn[i]);
+		start = now_us() - start;
+		if (start < best)
+			best = start;
+		must(is_idle(pfn[0]), "a merged page is not idle after it was set so");
+	}
+	return best ? best : 1;
+}
+
+static void check_spread(char *p, size_t stride)
+{
+	int i;
+
+	for (i = 0; i < SHARERS; i++)
+		page_check(page_at(p, i * stride), i % 10, "spread");
+}
+
+/*
+ * Visiting the sharers of a page takes time for each sharer, not for each of
+ * 20,000 mappings that the area is split into.
+ */
+static void test_many_mappings(void)
+{
+	/* A debug kernel looks at all mappings whenever one changes. */
+	size_t parts = access("/proc/lockdep", F_OK) ? 20000 : 2000;
+	uint64_t small, large;
+	char *p;
+
+	is_idle(1);
+	p = spread_new(SHARERS, 1);
+	ksm_set("run", 0);
+	small = time_of_visits(p, 1);
+	check_spread(p, 1);
+	area_free(p, SHARERS);
+	ksm_set("run", 2);
+	p = spread_new(parts, parts);
+	ksm_set("run", 0);
+	large = time_of_visits(p, parts / SHARERS);
+	ksm_note("rmap.many_mappings: 2000 sharers in 1 mapping %llu us, in %zu mappings %llu us",
+		 (unsigned long long)small, parts, (unsigned long long)large);
+	check_spread(p, parts / SHARERS);
+	must(large < 20 * small,
+	     "visiting 2000 sharers takes %llu us in one mapping, %llu us in %zu",
+	     (unsigned long long)small, (unsigned long long)large, parts);
+}
+
 static const struct ksm_case cases[] = {
 	{ "page_files", test_page_files },
 	{ "idle_tracking", test_idle_tracking },
 	{ "idle_forked", test_idle_forked },
+	{ "many_mappings", test_many_mappings, KSM_SLOW,
+	  "reverse mapping looks at all mappings for each sharer" },
 	{ }
 };
 

@@ -4,6 +4,7 @@
  * see of it.
  */
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -96,6 +97,90 @@ static void test_locked(void)
 	ksm_expect("locked ones unmapped", 0, 0, 20, 0);
 }
 
+#define KPF_UNEVICTABLE	18
+
+static long locked_kb(void)
+{
+	/* Per-CPU parts are folded in once a second. */
+	nap_ms(1200);
+	return meminfo_kb("Mlocked");
+}
+
+/*
+ * Locked memory that merges is one locked page for many; what a process has
+ * locked is still what it maps.  Unlocking the last one unlocks the page.
+ */
+static void test_locked_counts(void)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	long base, slack = pages_kb(PAGES) / 8;
+	char *p, *q;
+
+	setrlimit(RLIMIT_MEMLOCK, &all);
+	base = locked_kb();
+	p = area_new(PAGES);
+	must_call(mlock(p, PAGES * page_size));
+	area_fill_same(p, PAGES, 1);
+	must_eq("VmLck, kB", file_field("/proc/self/status", "VmLck"),
+		pages_kb(PAGES));
+	must(locked_kb() - base > pages_kb(PAGES) - slack,
+	     "locking %ld kB raised Mlocked from %ld to %ld kB",
+	     pages_kb(PAGES), base, locked_kb());
+	area_advise(p, PAGES, MADV_MERGEABLE);
+	q = area_same(10, 1);
+	ksm_settle();
+	ksm_expect("4000 locked and 10 other copies", 16, PAGES - 6, 0, 0);
+	ksm_set("run", 0);
+	must_eq("VmLck merged, kB", file_field("/proc/self/status", "VmLck"),
+		pages_kb(PAGES));
+	must(locked_kb() - base < slack,
+	     "%ld kB locked in 16 pages, Mlocked went from %ld to %ld kB",
+	     pages_kb(PAGES), base, locked_kb());
+	must(pfn_has_flag(page_pfn(p), KPF_UNEVICTABLE),
+	     "a merged page in locked memory is evictable");
+	must_call(munlock(p, PAGES * page_size));
+	must_eq("VmLck unlocked, kB", file_field("/proc/self/status", "VmLck"),
+		0);
+	must(labs(locked_kb() - base) < slack,
+	     "all unlocked, Mlocked went from %ld to %ld kB", base,
+	     locked_kb());
+	area_check_same(p, PAGES, 1, "unlocked");
+	area_check_same(q, 10, 1, "never locked");
+}
+
+static long freed_locked(void)
+{
+	return vmstat_of("unevictable_pgs_munlocked");
+}
+
+/* Merging takes locked pages away: they are unlocked first, not just freed. */
+static void test_locked_leave(void)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	long before, base;
+	char *p;
+
+	setrlimit(RLIMIT_MEMLOCK, &all);
+	base = locked_kb();
+	p = area_new(PAGES);
+	must_call(mlock(p, PAGES * page_size));
+	area_fill_same(p, PAGES, 1);
+	area_advise(p, PAGES, MADV_MERGEABLE);
+	before = freed_locked();
+	must(before >= 0, "/proc/vmstat has no unevictable_pgs_munlocked");
+	ksm_settle();
+	ksm_expect("4000 locked copies", 16, PAGES - 16, 0, 0);
+	nap_ms(1200);
+	must(freed_locked() - before > PAGES * 7 / 8,
+	     "4000 locked pages merged, %ld were unlocked",
+	     freed_locked() - before);
+	area_check_same(p, PAGES, 1, "merged");
+	area_free(p, PAGES);
+	must(labs(locked_kb() - base) < pages_kb(PAGES) / 8,
+	     "all unmapped, Mlocked went from %ld to %ld kB", base,
+	     locked_kb());
+}
+
 /* A limited cgroup: merged memory makes room within the limit. */
 static void test_cgroup(void)
 {
@@ -166,6 +251,8 @@ static const struct ksm_case cases[] = {
 	{ "frees_memory", test_frees_memory, KSM_EXCLUSIVE },
 	{ "resident_size", test_resident_size },
 	{ "locked", test_locked },
+	{ "locked_counts", test_locked_counts, KSM_EXCLUSIVE },
+	{ "locked_leave", test_locked_leave, KSM_EXCLUSIVE },
 	{ "cgroup", test_cgroup, KSM_EXCLUSIVE },
 	{ "cgroup_gone", test_cgroup_gone, KSM_EXCLUSIVE },
 	{ }

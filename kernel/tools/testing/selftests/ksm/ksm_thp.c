@@ -17,8 +17,7 @@ static size_t huge_pages(void)
 	return HUGE_BYTES / page_size;
 }
 
-/* @n huge pages in a row, present as such. */
-static char *huge_new(size_t n)
+char *huge_new(size_t n)
 {
 	size_t bytes = (n + 1) * HUGE_BYTES;
 	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

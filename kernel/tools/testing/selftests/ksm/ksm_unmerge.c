@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "ksm_util.h"
@@ -191,6 +192,54 @@ static void test_run_2_signal(void)
 	area_check_same(p, pages, 1, "given back");
 }
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* A timer that interrupts whatever this process does; 0 stops it. */
+static void interrupt_every_us(long us)
+{
+	struct itimerval t = { { 0, us }, { 0, us } };
+	/* Without SA_RESTART: the call has to come back. */
+	struct sigaction sa = { .sa_handler = on_alarm };
+
+	must_call(sigaction(SIGALRM, &sa, NULL));
+	must_call(setitimer(ITIMER_REAL, &t, NULL));
+}
+
+/*
+ * A signal ends MADV_UNMERGEABLE: EINTR, the advice stays, no byte is lost, and
+ * it can be called again until all is given back.
+ */
+static void test_unmergeable_signal(void)
+{
+	const size_t pages = 16384;
+	int err, interrupted = 0;
+	char *p;
+
+	ksm_set("max_page_sharing", 20000);
+	p = area_same(pages, 1);
+	ksm_settle();
+	ksm_expect("16384 copies", 1, pages - 1, 0, 0);
+	ksm_set("run", 0);
+	/* Longer than a page takes, so that each call gets somewhere. */
+	interrupt_every_us(1000);
+	while ((err = madvise(p, pages * page_size, MADV_UNMERGEABLE) ?
+		errno : 0)) {
+		must(err == EINTR, "MADV_UNMERGEABLE under signals: errno %d, expected EINTR",
+		     err);
+		must(vma_has_flag(p, "mg"), "interrupted, and the mg flag is gone");
+		interrupted++;
+	}
+	interrupt_every_us(0);
+	must(interrupted, "16384 pages were given back within a millisecond");
+	ksm_note("unmergeable_signal: interrupted %d times", interrupted);
+	must_eq("merged pages", area_count_ksm(p, pages), 0);
+	must(!vma_has_flag(p, "mg"), "given back, and the mg flag is there");
+	area_check_same(p, pages, 1, "given back");
+}
+
 static const struct ksm_case cases[] = {
 	{ "unmergeable", test_unmergeable },
 	{ "part", test_part },
@@ -199,6 +248,7 @@ static const struct ksm_case cases[] = {
 	{ "run_0", test_run_0 },
 	{ "run_2_all_processes", test_run_2_all_processes },
 	{ "run_2_signal", test_run_2_signal, KSM_SLOW },
+	{ "unmergeable_signal", test_unmergeable_signal, KSM_SLOW },
 	{ }
 };
 

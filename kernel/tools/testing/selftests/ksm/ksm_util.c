@@ -96,8 +96,7 @@ int file_write(const char *path, const char *text)
 	return err;
 }
 
-/* Read a whole small file into @buf as a string; returns 0 or -errno. */
-static int file_text(const char *path, char *buf, size_t size)
+int file_text(const char *path, char *buf, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t used = 0;
@@ -123,23 +122,36 @@ long file_number(const char *path)
 	return end == buf ? -1 : v;
 }
 
-long file_field(const char *path, const char *key)
+bool file_line(const char *path, const char *key, char *value, size_t size)
 {
 	static __thread char buf[32768];
 	size_t len = strlen(key);
 	char *line = buf;
 
 	if (file_text(path, buf, sizeof(buf)))
-		return -1;
+		return false;
 	while (line) {
 		if (!strncmp(line, key, len) &&
-		    (line[len] == ' ' || line[len] == ':'))
-			return strtol(line + len + 1, NULL, 10);
+		    (line[len] == ' ' || line[len] == ':')) {
+			line += len + 1;
+			line += strspn(line, " \t");
+			snprintf(value, size, "%.*s", (int)strcspn(line, "\n"),
+				 line);
+			return true;
+		}
 		line = strchr(line, '\n');
 		if (line)
 			line++;
 	}
-	return -1;
+	return false;
+}
+
+long file_field(const char *path, const char *key)
+{
+	char value[64];
+
+	return file_line(path, key, value, sizeof(value)) ?
+	       strtol(value, NULL, 10) : -1;
 }
 
 static const char *knob_path(char *buf, size_t size, const char *knob)
@@ -169,6 +181,32 @@ long ksm_read(const char *knob)
 	return v;
 }
 
+long ksm_read_signed(const char *knob)
+{
+	char path[128], text[64], *end;
+	long v;
+
+	if (file_text(knob_path(path, sizeof(path), knob), text, sizeof(text)))
+		fail("%s cannot be read", path);
+	v = strtol(text, &end, 10);
+	must(end != text && *end == '\n', "%s holds \"%s\", not a number", path,
+	     text);
+	return v;
+}
+
+void ksm_need_that(const char *what, bool is_there)
+{
+	if (is_there)
+		return;
+	must(!ksm_is_samepage(), "%s is missing", what);
+	skip("this kernel has no %s", what);
+}
+
+void ksm_need(const char *knob)
+{
+	ksm_need_that(knob, ksm_has(knob));
+}
+
 int ksm_write(const char *knob, const char *text)
 {
 	char path[128];
@@ -178,11 +216,17 @@ int ksm_write(const char *knob, const char *text)
 
 void ksm_set(const char *knob, long value)
 {
+	uint64_t limit = now_ms() + 3000;
 	char text[32];
 	int err;
 
 	snprintf(text, sizeof(text), "%ld", value);
 	err = ksm_write(knob, text);
+	/* A process that was killed may map merged pages for a moment more. */
+	while (err == -EBUSY && now_ms() < limit) {
+		nap_ms(10);
+		err = ksm_write(knob, text);
+	}
 	must(!err, "writing %ld to %s: %s", value, knob, strerror(-err));
 }
 
@@ -201,14 +245,43 @@ long proc_merging_pages(pid_t pid)
 	return file_number(path);
 }
 
-long proc_ksm_stat(pid_t pid, const char *field)
+static bool proc_ksm_line(pid_t pid, const char *field, char *value,
+			  size_t size)
 {
 	char path[64];
 
-	if (!pid)
-		pid = getpid();
-	snprintf(path, sizeof(path), "/proc/%d/ksm_stat", pid);
-	return file_field(path, field);
+	snprintf(path, sizeof(path), "/proc/%d/ksm_stat",
+		 pid ? pid : getpid());
+	return file_line(path, field, value, size);
+}
+
+long proc_ksm_stat(pid_t pid, const char *field)
+{
+	char value[64];
+
+	return proc_ksm_line(pid, field, value, sizeof(value)) ?
+	       strtol(value, NULL, 10) : -1;
+}
+
+long proc_ksm_signed(pid_t pid, const char *field)
+{
+	char value[64], *end;
+	long v;
+
+	must(proc_ksm_line(pid, field, value, sizeof(value)),
+	     "ksm_stat has no line %s", field);
+	v = strtol(value, &end, 10);
+	must(end != value && !*end, "%s of ksm_stat is \"%s\", not a number",
+	     field, value);
+	return v;
+}
+
+void proc_ksm_need(const char *field)
+{
+	char what[80], value[64];
+
+	snprintf(what, sizeof(what), "%s in ksm_stat", field);
+	ksm_need_that(what, proc_ksm_line(0, field, value, sizeof(value)));
 }
 
 /* --- waiting for the scanner -------------------------------------------- */

@@ -60,7 +60,10 @@ extern const struct ksm_topic topic_madvise, topic_counters, topic_cow,
 	topic_discard, topic_pin, topic_uring, topic_ptebits, topic_swap,
 	topic_numa, topic_hotplug, topic_thp, topic_sysfs, topic_rmap,
 	topic_unmerge, topic_scan, topic_saving, topic_inject,
-	topic_stress;
+	topic_stress, topic_stat, topic_smart, topic_advisor,
+	topic_refused, topic_prctl, topic_collide, topic_poison,
+	topic_abi, topic_oom, topic_trace, topic_daemon, topic_frame,
+	topic_chain, topic_swapin, topic_balance, topic_fault;
 
 /* --- ending a case ----------------------------------------------------- */
 
@@ -104,6 +107,27 @@ int file_write(const char *path, const char *text);
 long file_number(const char *path);
 /* The number after "@key " or "@key:" in a file of such lines, or -1. */
 long file_field(const char *path, const char *key);
+/* Read a whole small file as a string; returns 0 or -errno. */
+int file_text(const char *path, char *buf, size_t size);
+/*
+ * What follows "@key " or "@key:" on its line, without blanks before it; false
+ * if no line begins so.
+ */
+bool file_line(const char *path, const char *key, char *value, size_t size);
+
+/*
+ * For what younger kernels than 6.1 have: mainline without it skips the case,
+ * the engine of this project must have it.
+ */
+void ksm_need(const char *knob);
+/* The same for a line of /proc/PID/ksm_stat. */
+void proc_ksm_need(const char *field);
+/* The same, with another thing's name and whether it is there. */
+void ksm_need_that(const char *what, bool is_there);
+/* A file in KSM_DIR whose number may be negative. */
+long ksm_read_signed(const char *knob);
+/* A line of ksm_stat with a number that may be negative; it must be there. */
+long proc_ksm_signed(pid_t pid, const char *field);
 
 /* Wait for @n increments of full_scans; ksmd must be running (run=1). */
 void ksm_wait_scans(unsigned int n);
@@ -148,6 +172,8 @@ char *area_new(size_t pages);
 char *area_same(size_t pages, uint64_t seed);
 /* The same, page i filled with the content of seed @seed + i. */
 char *area_each(size_t pages, uint64_t seed);
+/* The same, every page present and full of zeros. */
+char *area_zeros(size_t pages);
 void area_free(char *area, size_t pages);
 void area_advise(char *area, size_t pages, int advice);
 
@@ -195,12 +221,25 @@ bool pfn_has_flag(uint64_t pfn, int kpf);
 long pfn_mapcount(uint64_t pfn);
 bool page_is_ksm(const void *addr);
 size_t area_count_ksm(const char *area, size_t pages);
+/* Pages that are mapped to the kernel's zero page. */
+size_t area_count_zero(const char *area, size_t pages);
 size_t area_count_swapped(const char *area, size_t pages);
 size_t area_count_frames(const char *area, size_t pages);
 /* True if the mapping at @addr has this two-letter VmFlags word in smaps. */
 bool vma_has_flag(const void *addr, const char *flag);
 /* "KEY: N kB" of the mapping at @addr in smaps, in KiB; -1 if none. */
 long vma_smaps_kb(const void *addr, const char *key);
+
+/* Of other topics: huge pages in a row, present as such (ksm_thp.c). */
+char *huge_new(size_t n);
+/* Skips on machines with one node; equal pages, all of them on @node. */
+void need_two_nodes(void);
+char *area_on(int node, size_t pages, uint64_t seed);
+/* A pipe that holds the page itself by vmsplice(); take it out of there. */
+void pipe_put_page(int pipe, char *p);
+void pipe_get_page(int fd, char *buf);
+/* The kernel's thread (ksm_daemon.c). */
+pid_t ksmd_pid(void);
 
 /* --- processes --------------------------------------------------------- */
 
@@ -249,9 +288,15 @@ void memcg_cleanup(void);
  */
 int direct_file(size_t blocks, uint64_t seed);
 void direct_cleanup(void);
+/* The trace instance of a case goes with it. */
+void trace_cleanup(void);
+/* Whatever was made to fail works again (ksm_fault.c). */
+void fault_cleanup(void);
 
 
 /* --- the runner's side -------------------------------------------------- */
+/* What a file in KSM_DIR held when the runner started; "" if it has none. */
+const char *knob_at_start(const char *knob);
 struct ksm_verdict {
 	int state;		/* enum ksm_end */
 	char why[480];

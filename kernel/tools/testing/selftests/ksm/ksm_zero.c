@@ -9,36 +9,13 @@
 #include <unistd.h>
 #include "ksm_util.h"
 
-static char *zeros(size_t pages)
-{
-	char *p = area_new(pages);
-
-	/* Write, so that the pages are there and are our own. */
-	memset(p, 1, pages * page_size);
-	memset(p, 0, pages * page_size);
-	area_advise(p, pages, MADV_MERGEABLE);
-	return p;
-}
-
-static size_t count_zero_frames(const char *p, size_t pages)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < pages; i++) {
-		uint64_t pfn = page_pfn(page_at(p, i));
-
-		n += pfn && pfn_has_flag(pfn, KPF_ZERO);
-	}
-	return n;
-}
-
 static void test_off(void)
 {
-	char *p = zeros(20);
+	char *p = area_zeros(20);
 
 	ksm_settle();
 	ksm_expect("20 zeroed pages", 1, 19, 0, 0);
-	must_eq("frames of the zero page", count_zero_frames(p, 20), 0);
+	must_eq("frames of the zero page", area_count_zero(p, 20), 0);
 	area_check_zero(p, 20, "merged");
 	page_fill(page_at(p, 3), 4);
 	area_check_zero(p, 3, "before the written one");
@@ -51,10 +28,10 @@ static char *zeroed_on(size_t pages)
 	char *p;
 
 	ksm_set("use_zero_pages", 1);
-	p = zeros(pages);
+	p = area_zeros(pages);
 	ksm_settle();
 	ksm_expect("zeroed pages, use_zero_pages=1", 0, 0, 0, 0);
-	must_eq("frames of the zero page", count_zero_frames(p, pages), pages);
+	must_eq("frames of the zero page", area_count_zero(p, pages), pages);
 	return p;
 }
 
@@ -65,7 +42,7 @@ static void test_on(void)
 	must_eq("/proc/self/ksm_merging_pages", proc_merging_pages(0), 0);
 	area_check_zero(p, 20, "placed zero pages");
 	must_eq("frames of the zero page after reads",
-		count_zero_frames(p, 20), 20);
+		area_count_zero(p, 20), 20);
 }
 
 static void test_on_then_write(void)
@@ -76,14 +53,14 @@ static void test_on_then_write(void)
 	page_fill(page_at(p, 3), 4);
 	page_at(p, 4)[17] = 1;
 	page_check(page_at(p, 3), 4, "the written one");
-	must_eq("frames of the zero page", count_zero_frames(p, 20), 18);
+	must_eq("frames of the zero page", area_count_zero(p, 20), 18);
 	must_eq("the written byte", page_at(p, 4)[17], 1);
 	page_at(p, 4)[17] = 0;
 	area_check_zero(p, 3, "before the written ones");
 	area_check_zero(page_at(p, 4), 16, "behind");
 	ksm_settle();
 	must_eq("frames of the zero page, one zeroed again",
-		count_zero_frames(p, 20), 19);
+		area_count_zero(p, 20), 19);
 	ksm_expect("19 zero, 1 unique", 0, 0, 1, 0);
 	area_check_zero(page_at(p, 4), 16, "zeroed again");
 }
@@ -94,12 +71,12 @@ static void test_on_nearly(void)
 	char *p;
 
 	ksm_set("use_zero_pages", 1);
-	p = zeros(4);
+	p = area_zeros(4);
 	page_at(p, 1)[page_size - 1] = 1;
 	page_at(p, 2)[0] = 1;
 	ksm_settle();
 	ksm_expect("2 zero, 2 nearly", 0, 0, 2, 0);
-	must_eq("frames of the zero page", count_zero_frames(p, 4), 2);
+	must_eq("frames of the zero page", area_count_zero(p, 4), 2);
 	must_eq("last byte of page 1", page_at(p, 1)[page_size - 1], 1);
 	must_eq("first byte of page 2", page_at(p, 2)[0], 1);
 }
@@ -107,12 +84,12 @@ static void test_on_nearly(void)
 /* Pages that merged with each other before use_zero_pages was set. */
 static void test_switched_on_later(void)
 {
-	char *p = zeros(10), *q;
+	char *p = area_zeros(10), *q;
 
 	ksm_settle();
 	ksm_expect("off", 1, 9, 0, 0);
 	ksm_set("use_zero_pages", 1);
-	q = zeros(10);
+	q = area_zeros(10);
 	ksm_settle();
 	area_check_zero(p, 10, "merged while off");
 	area_check_zero(q, 10, "merged while on");
@@ -139,7 +116,7 @@ static void test_on_fork(void)
 
 	join(child(child_writes, p));
 	area_check_zero(p, 10, "in the parent");
-	must_eq("frames of the zero page", count_zero_frames(p, 10), 10);
+	must_eq("frames of the zero page", area_count_zero(p, 10), 10);
 }
 
 static void test_unmergeable_gives_back(void)
@@ -149,7 +126,7 @@ static void test_unmergeable_gives_back(void)
 	area_advise(p, 10, MADV_UNMERGEABLE);
 	area_check_zero(p, 10, "given back");
 	must_eq("frames of the zero page after MADV_UNMERGEABLE",
-		count_zero_frames(p, 10), 0);
+		area_count_zero(p, 10), 0);
 }
 
 static void test_run_2_gives_back(void)
@@ -159,7 +136,7 @@ static void test_run_2_gives_back(void)
 	ksm_set("run", 2);
 	area_check_zero(p, 10, "given back");
 	must_eq("frames of the zero page after run=2",
-		count_zero_frames(p, 10), 0);
+		area_count_zero(p, 10), 0);
 }
 
 /* Zero pages that the engine did not place stay what they are. */
@@ -170,14 +147,14 @@ static void test_untouched_zero_page(void)
 
 	for (i = 0; i < 10; i++)
 		must_eq("a fresh byte", byte_read(page_at(p, i)), 0);
-	must_eq("frames of the zero page", count_zero_frames(p, 10), 10);
+	must_eq("frames of the zero page", area_count_zero(p, 10), 10);
 	area_advise(p, 10, MADV_MERGEABLE);
 	area_same(1, 1);
 	ksm_settle();
 	ksm_expect("10 pages that were only read", 0, 0, 1, 0);
 	area_advise(p, 10, MADV_UNMERGEABLE);
 	must_eq("frames of the zero page after MADV_UNMERGEABLE",
-		count_zero_frames(p, 10), 10);
+		area_count_zero(p, 10), 10);
 	area_check_zero(p, 10, "only read");
 }
 

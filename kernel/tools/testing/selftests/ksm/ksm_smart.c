@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * smart_scan: pages that did not merge for some passes are looked at more
+ * rarely, at most every ninth pass.  That saves looks and loses no merge for
+ * long; merged pages are looked at in every pass as ever.
+ *
+ * Passes are slow here (20 ms between two), so that a case can do something
+ * in each of them.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "ksm_util.h"
+
+/* From one look to the next at worst: 8 passes skipped, then the look. */
+#define LONGEST_SKIP	9
+/* Passes after which every page that does not merge is skipped mostly. */
+#define TO_AGE		16
+
+static void smart_start(int on)
+{
+	ksm_need("smart_scan");
+	ksm_need("pages_skipped");
+	ksm_need("pages_scanned");
+	ksm_set("smart_scan", on);
+	ksm_set("sleep_millisecs", 20);
+}
+
+static void test_values(void)
+{
+	static const char *const bad[] = { "2", "x", "-1", "", " ", "maybe" };
+	size_t i;
+	int err;
+
+	ksm_need("smart_scan");
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		ksm_set("smart_scan", i % 2);
+		/* Nothing at all is no write, so there is nothing to refuse. */
+		if (!bad[i][0])
+			continue;
+		err = ksm_write("smart_scan", bad[i]);
+		must(err == -EINVAL,
+		     "writing \"%s\" to smart_scan: %s, expected EINVAL",
+		     bad[i], err ? strerror(-err) : "taken");
+		must_eq("smart_scan after a refused value",
+			ksm_read("smart_scan"), i % 2);
+	}
+	must(!ksm_write("smart_scan", "y"), "smart_scan takes no y");
+	must_eq("smart_scan", ksm_read("smart_scan"), 1);
+	must(!ksm_write("smart_scan", "off\n"), "smart_scan takes no off");
+	must_eq("smart_scan", ksm_read("smart_scan"), 0);
+	must(ksm_write("pages_skipped", "0") < 0, "pages_skipped is writable");
+	must(ksm_write("pages_scanned", "0") < 0, "pages_scanned is writable");
+}
+
+struct looks {
+	long scanned, skipped, passes;
+};
+
+/* What @passes more passes, and what of one is under way, add. */
+static struct looks count_looks(unsigned int passes)
+{
+	struct looks n;
+
+	ksm_wait_scans(1);
+	n.scanned = ksm_read("pages_scanned");
+	n.skipped = ksm_read("pages_skipped");
+	n.passes = ksm_read("full_scans");
+	ksm_wait_scans(passes);
+	n.scanned = ksm_read("pages_scanned") - n.scanned;
+	n.skipped = ksm_read("pages_skipped") - n.skipped;
+	n.passes = ksm_read("full_scans") - n.passes;
+	return n;
+}
+
+/* Every page looked at in every pass. */
+static void test_off(void)
+{
+	struct looks n;
+	char *p;
+
+	smart_start(0);
+	p = area_each(200, 1);
+	ksm_settle();
+	ksm_wait_scans(4);
+	n = count_looks(8);
+	must_eq("growth of pages_skipped with smart_scan=0", n.skipped, 0);
+	must(n.scanned >= 200 * (n.passes - 1) &&
+	     n.scanned <= 200 * (n.passes + 1),
+	     "200 pages, %ld passes, yet pages_scanned grew by %ld", n.passes,
+	     n.scanned);
+	ksm_expect("200 unique pages", 0, 0, 200, 0);
+	area_check_each(p, 200, 1, "unique");
+}
+
+/* Old unique pages: most looks are saved, and each is a look or a skip. */
+static void test_old_are_skipped(void)
+{
+	struct looks n;
+	char *p;
+
+	smart_start(1);
+	p = area_each(200, 1);
+	ksm_settle();
+	ksm_wait_scans(TO_AGE);
+	n = count_looks(20);
+	must(n.scanned + n.skipped >= 200 * (n.passes - 1) &&
+	     n.scanned + n.skipped <= 200 * (n.passes + 1),
+	     "200 pages, %ld passes: %ld looks and %ld skips", n.passes,
+	     n.scanned, n.skipped);
+	must(n.scanned <= 200 * n.passes / 3,
+	     "200 old pages were looked at %ld times in %ld passes", n.scanned,
+	     n.passes);
+	must(n.scanned >= 200 * (n.passes / LONGEST_SKIP),
+	     "200 old pages were looked at only %ld times in %ld passes",
+	     n.scanned, n.passes);
+	ksm_set("smart_scan", 0);
+	n = count_looks(4);
+	must_eq("growth of pages_skipped, switched off", n.skipped, 0);
+	ksm_settle();
+	ksm_expect("switched off", 0, 0, 200, 0);
+	area_check_each(p, 200, 1, "unique");
+}
+
+/* New pages are looked at in their first passes: merging is not delayed. */
+static void test_new_merge_soon(void)
+{
+	char *old, *p;
+
+	smart_start(1);
+	old = area_each(50, 1000);
+	ksm_settle();
+	ksm_wait_scans(TO_AGE);
+	p = area_same(30, 7);
+	/* The pass under way and two whole ones. */
+	ksm_wait_scans(3);
+	ksm_set("run", 0);
+	must_eq("merged pages, two passes after they came",
+		area_count_ksm(p, 30), 30);
+	must_eq("different frames", area_count_frames(p, 30), 1);
+	area_check_same(p, 30, 7, "merged");
+	area_check_each(old, 50, 1000, "unique");
+}
+
+/* Merged pages that others have joined are old, but never skipped. */
+static void test_merged_leave_at_once(void)
+{
+	struct ksm_counts c;
+	char *p;
+
+	smart_start(1);
+	p = area_same(20, 3);
+	ksm_settle();
+	ksm_wait_scans(TO_AGE);
+	ksm_expect("20 copies", 1, 19, 0, 0);
+	ksm_set("run", 0);
+	area_fill_each(p, 20, 900);
+	ksm_set("run", 1);
+	ksm_wait_scans(2);
+	ksm_get_counts(&c);
+	must(!c.shared && !c.sharing,
+	     "all 20 copies rewritten, 2 passes later shared is %ld, sharing %ld",
+	     c.shared, c.sharing);
+	must_eq("/proc/self/ksm_merging_pages", proc_merging_pages(0), 0);
+	area_check_each(p, 20, 900, "rewritten");
+}
+
+/* The same for pages that had grown old before they merged. */
+static void test_old_merged_leave_at_once(void)
+{
+	struct ksm_counts c;
+	char *p, *q;
+
+	smart_start(1);
+	p = area_each(10, 50);
+	ksm_settle();
+	ksm_wait_scans(TO_AGE);
+	q = area_each(10, 50);
+	ksm_set("smart_scan", 0);
+	ksm_settle();
+	ksm_expect("10 x 2 copies", 10, 10, 0, 0);
+	ksm_set("smart_scan", 1);
+	ksm_set("run", 0);
+	area_fill_each(p, 10, 900);
+	ksm_set("run", 1);
+	ksm_wait_scans(2);
+	ksm_get_counts(&c);
+	must(c.shared == 10 && !c.sharing,
+	     "10 of 20 rewritten, 2 passes later shared is %ld, sharing %ld",
+	     c.shared, c.sharing);
+	area_check_each(p, 10, 900, "rewritten");
+	area_check_each(q, 10, 50, "not rewritten");
+}
+
+/* Wait until @pages of @p are merged; fails after @most passes. */
+static void merged_within(char *p, size_t pages, long most, const char *what)
+{
+	long start = ksm_read("full_scans");
+
+	while (area_count_ksm(p, pages) < pages) {
+		must(ksm_read("full_scans") - start <= most,
+		     "%s: %zu of %zu are merged %ld passes later", what,
+		     area_count_ksm(p, pages), pages,
+		     ksm_read("full_scans") - start);
+		nap_ms(5);
+	}
+}
+
+/*
+ * An old page is a candidate all the time, also while it is skipped.  The new
+ * ones come one a pass, to meet every phase of the old ones' skipping.
+ */
+static void test_old_meets_new(void)
+{
+	char *p, *q;
+	size_t i;
+
+	smart_start(1);
+	p = area_each(LONGEST_SKIP, 1);
+	q = area_new(LONGEST_SKIP);
+	area_advise(q, LONGEST_SKIP, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_wait_scans(2 * TO_AGE);
+	for (i = 0; i < LONGEST_SKIP; i++) {
+		page_fill(page_at(q, i), 1 + i);
+		ksm_wait_scans(1);
+	}
+	merged_within(q, LONGEST_SKIP, 12, "new pages that equal old ones");
+	area_check_each(p, LONGEST_SKIP, 1, "old");
+	area_check_each(q, LONGEST_SKIP, 1, "new");
+}
+
+/* An old page changes into what others share: found within two looks. */
+static void test_old_changes(void)
+{
+	char *p, *q;
+
+	smart_start(1);
+	p = area_each(LONGEST_SKIP, 1);
+	q = area_same(10, 500);
+	ksm_settle();
+	ksm_wait_scans(2 * TO_AGE);
+	ksm_expect("10 copies", 1, 9, -1, -1);
+	area_fill_same(p, LONGEST_SKIP, 500);
+	merged_within(p, LONGEST_SKIP, 2 * LONGEST_SKIP + 2,
+		      "old pages that became equal to merged ones");
+	must_eq("different frames", area_count_frames(p, LONGEST_SKIP), 1);
+	area_check_same(p, LONGEST_SKIP, 500, "merged");
+	area_check_same(q, 10, 500, "merged");
+}
+
+/* Switched off, what was skipped is looked at in the next pass. */
+static void test_switched_off(void)
+{
+	char *p, *q;
+
+	smart_start(1);
+	p = area_each(20, 1);
+	ksm_settle();
+	ksm_wait_scans(2 * TO_AGE);
+	q = area_each(20, 1);
+	ksm_set("smart_scan", 0);
+	ksm_wait_scans(3);
+	ksm_expect("20 x 2 copies", 20, 20, 0, 0);
+	area_check_each(p, 20, 1, "old");
+	area_check_each(q, 20, 1, "new");
+}
+
+static const struct ksm_case cases[] = {
+	{ "values", test_values },
+	{ "off", test_off },
+	{ "old_are_skipped", test_old_are_skipped },
+	{ "new_merge_soon", test_new_merge_soon },
+	{ "merged_leave_at_once", test_merged_leave_at_once },
+	{ "old_merged_leave_at_once", test_old_merged_leave_at_once },
+	{ "old_meets_new", test_old_meets_new, 0,
+	  "two pages that are skipped in turns never meet" },
+	{ "old_changes", test_old_changes },
+	{ "switched_off", test_switched_off },
+	{ }
+};
+
+const struct ksm_topic topic_smart = { "smart", cases };
