@@ -59,9 +59,15 @@ void harness_fail(const char *file, int line, const char *what, const char *fmt,
 	va_start(args, fmt);
 	printf("# %s:%d: not true: %s: ", file, line, what);
 	vprintf(fmt, args);
-	printf("\n# in step %lu; to repeat: KSM_SEED=%llu\n", harness_step, seed);
+	printf("\n# in step %lu", harness_step);
+	if (running)
+		printf("; to repeat: KSM_SEED=%llu", seed);
+	printf("\n");
 	va_end(args);
 	fflush(stdout);
+	/* Without a runner here, who started us wants to see a crash. */
+	if (!running)
+		abort();
 	_exit(1);
 }
 
@@ -239,17 +245,31 @@ void shim_printk(const char *fmt, ...)
 	va_end(args);
 }
 
+void harness_begin(u64 first)
+{
+	rnd_state = first;
+	harness_step = 0;
+	mem_failed = 0;
+	harness_mem_fail_nth(0);
+	harness_mem_fail_one_in(0);
+}
+
+void harness_end(void)
+{
+	CHECK(!mem_blocks, "%llu blocks of %llu bytes are left", mem_blocks, mem_bytes);
+	CHECK(!reports_unasked, "%lu reports no test asked for", reports_unasked);
+	keep_no_longer();
+}
+
 /* The child's part: does not return. The exit status is the test's result. */
 static __noreturn void run_child(const struct harness_test *test, unsigned int nr)
 {
 	running = test->name;
 	/* A test that hangs is killed, and so fails. */
 	alarm(environment("KSM_SECONDS", 120));
-	rnd_state = seed + nr;
+	harness_begin(seed + nr);
 	test->run();
-	CHECK(!mem_blocks, "%llu blocks of %llu bytes are left", mem_blocks, mem_bytes);
-	CHECK(!reports_unasked, "%lu reports no test asked for", reports_unasked);
-	keep_no_longer();
+	harness_end();
 	exit(0);
 }
 

@@ -24,6 +24,13 @@ struct harness_test {
 /* Runs the tests and prints the plan and a line for each; main() returns its value. */
 int harness_main(const struct harness_test *tests, unsigned int nr);
 
+/*
+ * Around each test, for programs that have another runner (the fuzzer): start from
+ * this random number; check that nothing is left. A failed CHECK() aborts there.
+ */
+void harness_begin(u64 first);
+void harness_end(void);
+
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* Prints a TAP comment: a figure that a reader may want. */

@@ -310,7 +310,6 @@ static void scan_own_page(struct sim *sim, u32 page)
 	if (is_new || merge_with_candidate(sim, page, full))
 		return;
 	ksm_chunk_set_candidate(chunk, sim_slot(page), hash);
-	ksm_chunk_grow_older(chunk, sim_slot(page));
 	ksm_candidates_add(&sim->candidates, hash, sim_ref(sim, page));
 }
 
@@ -351,6 +350,7 @@ void sim_scan(struct sim *sim, u32 page)
 	} else {
 		if (sim_state(sim, page) == KSM_PAGE_STABLE)
 			drop_record(sim, page);
+		ksm_chunk_grow_older(sim_chunk(sim, page), sim_slot(page));
 		scan_own_page(sim, page);
 	}
 }

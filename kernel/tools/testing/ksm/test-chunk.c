@@ -144,7 +144,6 @@ static void random_step(struct model *model, u32 nr, u32 slot, u32 what)
 			break;
 		page->state = KSM_PAGE_VOLATILE;
 		page->hash = rnd();
-		page->age = 0;
 		ksm_chunk_set_volatile(chunk, slot, page->hash);
 		break;
 	case 1:
@@ -259,10 +258,15 @@ static void age_saturates_and_survives(void)
 	CHECK(!ksm_chunk_age(chunk, 100), "an empty page has an age");
 	ksm_chunk_grow_older(chunk, 100);
 	CHECK(!ksm_chunk_age(chunk, 100), "an empty page grew older");
+	ksm_chunk_set_volatile(chunk, 100, 0);
+	CHECK(!ksm_chunk_age(chunk, 100), "a page seen first has an age");
+	ksm_chunk_grow_older(chunk, 100);
+	ksm_chunk_set_volatile(chunk, 100, ~0ULL);
+	CHECK(ksm_chunk_age(chunk, 100) == 1, "a page that changed lost its age");
 	ksm_chunk_set_candidate(chunk, 100, 0);
 	ksm_chunk_grow_older(chunk, 100);
 	ksm_chunk_set_volatile(chunk, 100, 0);
-	CHECK(!ksm_chunk_age(chunk, 100), "a volatile page has an age");
+	CHECK(ksm_chunk_age(chunk, 100) == 2, "a candidate that changed lost its age");
 	CHECK(!ksm_chunk_age(chunk, 99) && !ksm_chunk_age(chunk, 101), "neighbours");
 	ksm_chunk_destroy(chunk, &harness_mem);
 }

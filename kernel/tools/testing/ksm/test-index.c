@@ -155,9 +155,9 @@ static u32 walk(struct model *model, unsigned long steps, bool memory_fails)
 
 	for (harness_step = 0; harness_step < steps; harness_step++) {
 		before = model->index.nr_buckets;
-		/* No memory at all for some time, and a little for some. */
+		/* No memory at all most of the time, and a little for some. */
 		if (memory_fails)
-			harness_mem_fail_one_in(1 + harness_step / 500 % 2);
+			harness_mem_fail_one_in(harness_step / 500 % 4 ? 1 : 2);
 		random_step(model, harness_step / (4 * NR_NODES) % 2 == 0);
 		check_all(model, before);
 		if (!memory_fails)

@@ -148,23 +148,6 @@ static void counters_equal_sums(void)
 	}
 }
 
-static void refusals_are_counted_by_reason(void)
-{
-	struct ksm_stats stats = {};
-	unsigned int reason, i;
-
-	for (reason = 0; reason < KSM_NR_REFUSALS; reason++) {
-		for (i = 0; i < reason; i++)
-			ksm_stats_refused(&stats, reason);
-	}
-	ksm_stats_refused(&stats, KSM_REFUSED_NONE);
-	for (reason = 0; reason < KSM_NR_REFUSALS; reason++)
-		CHECK(stats.refused[reason] == reason, "reason %u: %llu times",
-		      reason, stats.refused[reason]);
-	EXPECT_WARNINGS(1, ksm_stats_refused(&stats, KSM_NR_REFUSALS));
-	CHECK(ksm_stats_validate(&stats), "validate");
-}
-
 static void underflow_warns_and_stays_at_zero(void)
 {
 	static const struct ksm_stats zero;
@@ -200,13 +183,11 @@ static void validate_finds_broken_sums(void)
 	BREAK(dups, 1);
 	BREAK(chains, 0);
 	BREAK(dups, 3);
-	BREAK(refused[KSM_REFUSED_NONE], 1);
 #undef BREAK
 }
 
 static const struct harness_test tests[] = {
 	{ "stats: counters equal sums over all pages", counters_equal_sums },
-	{ "stats: refusals are counted by reason", refusals_are_counted_by_reason },
 	{ "stats: an underflow warns and stays at 0", underflow_warns_and_stays_at_zero },
 	{ "stats: validate finds broken sums", validate_finds_broken_sums },
 };

@@ -10,6 +10,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 /* As in the kernel, so that %llu fits it on every architecture. */
 typedef unsigned long long u64;
+typedef long long s64;
 
 struct list_head {
 	struct list_head *next, *prev;
