@@ -29,9 +29,14 @@ typedef enum ReadResult {
     READ_FAILED,    /* error set */
 } ReadResult;
 
+/*
+ * drifts: mainline (6.6 to 6.18 at least) loses count of the zero pages that it
+ * placed. Where the number has fallen below zero it tells nothing.
+ */
 static const struct {
     const char *name;
     bool is_signed;
+    bool drifts;
 } counter_desc[KSM_HOST_COUNTER__MAX] = {
     [KSM_HOST_PAGES_SHARED] = { "pages_shared" },
     [KSM_HOST_PAGES_SHARING] = { "pages_sharing" },
@@ -50,7 +55,7 @@ static const struct {
     },
     [KSM_HOST_PAGES_SCANNED] = { "pages_scanned" },
     [KSM_HOST_PAGES_SKIPPED] = { "pages_skipped" },
-    [KSM_HOST_KSM_ZERO_PAGES] = { "ksm_zero_pages" },
+    [KSM_HOST_KSM_ZERO_PAGES] = { "ksm_zero_pages", .drifts = true },
     [KSM_HOST_GENERAL_PROFIT] = { "general_profit", true },
     [KSM_HOST_SMART_SCAN] = { "smart_scan" },
 };
@@ -59,11 +64,12 @@ static const struct {
     const char *name;
     bool is_signed;
     bool is_yes_no;
+    bool drifts;
 } process_desc[KSM_HOST_PROC__MAX] = {
     [KSM_HOST_PROC_MERGING_PAGES] = { "ksm_merging_pages" },
     [KSM_HOST_PROC_RMAP_ITEMS] = { "ksm_rmap_items" },
     [KSM_HOST_PROC_COW_BREAKS] = { "ksm_cow_breaks" },
-    [KSM_HOST_PROC_ZERO_PAGES] = { "ksm_zero_pages" },
+    [KSM_HOST_PROC_ZERO_PAGES] = { "ksm_zero_pages", .drifts = true },
     [KSM_HOST_PROC_PROFIT] = { "ksm_process_profit", .is_signed = true },
     [KSM_HOST_PROC_MERGE_ANY] = { "ksm_merge_any", .is_yes_no = true },
     [KSM_HOST_PROC_MERGEABLE] = { "ksm_mergeable", .is_yes_no = true },
@@ -165,6 +171,18 @@ const char *ksm_host_parse_number(const char *text, bool is_signed,
     return NULL;
 }
 
+/* As ksm_host_parse_number(); a value that has drifted is left out */
+static const char *parse_counter(const char *text, bool is_signed, bool drifts,
+                                 KsmHostValue *value)
+{
+    const char *what = ksm_host_parse_number(text, is_signed || drifts, value);
+
+    if (!what && drifts && value->s < 0) {
+        value->present = false;
+    }
+    return what;
+}
+
 static void set_format_error(GError **errp, const char *path,
                              const char *text, const char *what)
 {
@@ -238,8 +256,8 @@ static ReadResult read_text(const char *path, char *buf, size_t size,
     return READ_OK;
 }
 
-static bool read_number(const char *path, bool is_signed, KsmHostValue *value,
-                        GError **errp)
+static bool read_number(const char *path, bool is_signed, bool drifts,
+                        KsmHostValue *value, GError **errp)
 {
     char text[SMALL_FILE_MAX];
     ReadResult result = read_text(path, text, sizeof(text), errp);
@@ -248,7 +266,7 @@ static bool read_number(const char *path, bool is_signed, KsmHostValue *value,
     if (result != READ_OK) {
         return result == READ_MISSING;
     }
-    what = ksm_host_parse_number(text, is_signed, value);
+    what = parse_counter(text, is_signed, drifts, value);
     if (what) {
         set_format_error(errp, path, text, what);
     }
@@ -317,7 +335,7 @@ static bool read_run(const KsmHost *host, KsmHostStats *stats, GError **errp)
     g_autofree char *path = sysfs_path(host, "run");
     KsmHostValue value = { false };
 
-    if (!read_number(path, false, &value, errp)) {
+    if (!read_number(path, false, false, &value, errp)) {
         return false;
     }
     if (!value.present) {
@@ -377,7 +395,8 @@ bool ksm_host_read_stats(const KsmHost *host, KsmHostStats *stats,
         g_autofree char *path = sysfs_path(host, counter_desc[i].name);
 
         keep_first(read_number(path, counter_desc[i].is_signed,
-                               &stats->counter[i], &err), &first, &err);
+                               counter_desc[i].drifts, &stats->counter[i],
+                               &err), &first, &err);
     }
     return report_first(first, errp);
 }
@@ -406,8 +425,8 @@ static const char *parse_stat_line(char *line, KsmHostProcess *proc)
             return parse_yes_no(text, &proc->field[i]) ?
                    NULL : "is neither yes nor no";
         }
-        return ksm_host_parse_number(text, process_desc[i].is_signed,
-                                     &proc->field[i]);
+        return parse_counter(text, process_desc[i].is_signed,
+                             process_desc[i].drifts, &proc->field[i]);
     }
     return NULL;
 }
@@ -460,7 +479,7 @@ bool ksm_host_read_process(const KsmHost *host, pid_t pid,
         return false;
     }
     keep_first(read_ksm_stat(host, pid, proc, &err), &first, &err);
-    keep_first(read_number(path, false, &own_file, &err), &first, &err);
+    keep_first(read_number(path, false, false, &own_file, &err), &first, &err);
     /* Later kernels tell it twice; the file of that name is the older one */
     if (own_file.present) {
         proc->field[KSM_HOST_PROC_MERGING_PAGES] = own_file;

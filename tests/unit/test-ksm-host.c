@@ -371,6 +371,32 @@ static void test_process_later(void)
     }
 }
 
+/* Mainline's count of zero pages can fall below zero: no error, no number */
+static void test_zero_pages_drift(void)
+{
+    g_autoptr(FakeRoot) root = fake_root_new();
+    g_autoptr(KsmHost) host = ksm_host_new(root->path);
+    KsmHostProcess proc;
+    KsmHostStats stats;
+    GError *err = NULL;
+
+    fake_root_write(root, FAKE_KSM_DIR "run", "1\n");
+    fake_root_write(root, FAKE_KSM_DIR "ksm_zero_pages", "-3383\n");
+    g_assert_true(ksm_host_read_stats(host, &stats, &err));
+    g_assert_no_error(err);
+    g_assert_false(stats.counter[KSM_HOST_KSM_ZERO_PAGES].present);
+    fake_root_write(root, FAKE_KSM_DIR "ksm_zero_pages", "3383\n");
+    g_assert_true(ksm_host_read_stats(host, &stats, &err));
+    g_assert_cmpuint(stats.counter[KSM_HOST_KSM_ZERO_PAGES].u, ==, 3383);
+
+    fake_root_write(root, FAKE_PROC_DIR "ksm_stat",
+                    "ksm_zero_pages -2\nksm_rmap_items 60\n");
+    g_assert_true(ksm_host_read_process(host, 0, &proc, &err));
+    g_assert_no_error(err);
+    g_assert_false(proc.field[KSM_HOST_PROC_ZERO_PAGES].present);
+    g_assert_cmpuint(proc.field[KSM_HOST_PROC_RMAP_ITEMS].u, ==, 60);
+}
+
 static void test_process_bad(void)
 {
     static const char *const bad[][2] = {
@@ -514,6 +540,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ksm-host/unreadable", test_unreadable);
     g_test_add_func("/ksm-host/process/6.1", test_process_6_1);
     g_test_add_func("/ksm-host/process/later", test_process_later);
+    g_test_add_func("/ksm-host/zero-pages-drift", test_zero_pages_drift);
     g_test_add_func("/ksm-host/process/bad", test_process_bad);
     g_test_add_func("/ksm-host/process/too-long", test_process_too_long);
     g_test_add_func("/ksm-host/process/gone", test_process_gone);
