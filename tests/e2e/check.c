@@ -57,7 +57,9 @@ bool check(Checks *c, bool ok, const char *name, const char *fmt, ...)
             c->first_failure = g_strdup_printf("%s: %s", name, why);
         }
     }
-    check_print(c, ok, name, why);
+    if (!ok || !c->quiet) {
+        check_print(c, ok, name, why);
+    }
     return ok;
 }
 

@@ -8,6 +8,7 @@
 
 typedef struct Checks {
     bool tap;
+    bool quiet;             /* say nothing of what passes, just count it */
     unsigned int passed, failed, skipped;
     char *first_failure;    /* "name: why", NULL while there is none */
     int *table_lines;       /* lines that a live table would redraw */

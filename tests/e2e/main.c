@@ -52,6 +52,14 @@ static bool run_steps(Run *run)
            step_detect(run) && step_poweroff(run);
 }
 
+/* A soak: somebody else turns the engine's knobs, and all the time. */
+static bool soak_steps(Run *run)
+{
+    return step_boot(run) && step_fill(run) &&
+           step_verify(run, "before the soak") && step_soak(run) &&
+           step_poweroff(run);
+}
+
 static bool open_csv(Run *run, GError **errp)
 {
     g_autofree char *path =
@@ -68,9 +76,22 @@ static bool open_csv(Run *run, GError **errp)
     return true;
 }
 
-static void conclude(Run *run, bool complete)
+static void say_saved(const Run *run)
 {
     const Settled *s = &run->settled;
+
+    progress(&run->checks, "%s: %.1f MiB saved on %d guests of %d MiB "
+             "(pages_shared %" PRIu64 ", pages_sharing %" PRIu64 ") with "
+             "%.2f s of ksmd CPU; %.0f s in total",
+             run->host.stats.engine_name, s->saved_bytes / 1048576.0,
+             run->started, run->opts.ram_mib,
+             s->stats.counter[KSM_HOST_PAGES_SHARED].u,
+             s->stats.counter[KSM_HOST_PAGES_SHARING].u, s->ksmd_seconds,
+             run_seconds(run));
+}
+
+static void conclude(Run *run, bool complete)
+{
     g_autofree char *verdict = NULL;
     GError *err = NULL;
 
@@ -84,14 +105,9 @@ static void conclude(Run *run, bool complete)
     report_write(run, verdict, complete, &err);
     check_error(&run->checks, err, "run.json is written");
     checks_plan(&run->checks);
-    progress(&run->checks, "%s: %.1f MiB saved on %d guests of %d MiB "
-             "(pages_shared %" PRIu64 ", pages_sharing %" PRIu64 ") with "
-             "%.2f s of ksmd CPU; %.0f s in total",
-             run->host.stats.engine_name, s->saved_bytes / 1048576.0,
-             run->started, run->opts.ram_mib,
-             s->stats.counter[KSM_HOST_PAGES_SHARED].u,
-             s->stats.counter[KSM_HOST_PAGES_SHARING].u, s->ksmd_seconds,
-             run_seconds(run));
+    if (!run->opts.soak_seconds) {
+        say_saved(run);
+    }
     progress(&run->checks, "verdict: %s (%u checks passed, %u failed, "
              "%u skipped)", verdict, run->checks.passed, run->checks.failed,
              run->checks.skipped);
@@ -115,7 +131,7 @@ int main(int argc, char **argv)
     run.table.tty = run.opts.tty;
     run.table.prefix = run.opts.tap ? "# " : "";
 
-    complete = run_steps(&run);
+    complete = run.opts.soak_seconds ? soak_steps(&run) : run_steps(&run);
     for (int n = 0; n < run.started; n++) {
         guest_clear(&run.guests[n]);
     }

@@ -51,6 +51,7 @@ static bool options_check(const Options *o, GError **errp)
            in_range("step-timeout", o->step_timeout, 0, 3600, errp) &&
            in_range("pages-to-scan", o->pages_to_scan, 1, 1 << 24, errp) &&
            in_range("sleep-millisecs", o->sleep_millisecs, 0, 60000, errp) &&
+           in_range("soak-seconds", o->soak_seconds, 0, 86400, errp) &&
            readable("qemu", o->qemu, X_OK, errp) &&
            readable("kernel", o->kernel, R_OK, errp) &&
            readable("image", o->image, R_OK, errp) &&
@@ -113,6 +114,8 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
           "Knob of the merge engine (default 20000)", "N" },
         { "sleep-millisecs", 0, 0, G_OPTION_ARG_INT, &o->sleep_millisecs,
           "Knob of the merge engine (default 10)", "N" },
+        { "soak-seconds", 0, 0, G_OPTION_ARG_INT, &o->soak_seconds,
+          "Disturb the guests so long, knobs being another's", "SECONDS" },
         { "tap", 0, 0, G_OPTION_ARG_NONE, &tap,
           "Print TAP, as a test", NULL },
         { "plain", 0, 0, G_OPTION_ARG_NONE, &plain,

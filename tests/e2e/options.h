@@ -23,6 +23,7 @@ typedef struct Options {
     int step_timeout;       /* seconds for any one request to all guests */
     int pages_to_scan;      /* the knobs that both engines run with */
     int sleep_millisecs;
+    int soak_seconds;       /* 0: the usual run, else a soak of that length */
     bool tap;               /* print TAP, progress as comments */
     bool tty;               /* redraw the table in place */
 } Options;

@@ -84,11 +84,14 @@ bool step_fill(Run *run);
 bool step_verify(Run *run, const char *when);
 bool step_detect(Run *run);
 bool step_poweroff(Run *run);
+/* Kill guests[@n]; a new one called @number takes its place, filled. */
+bool step_replace(Run *run, int n, uint32_t number);
 bool step_merge(Run *run);              /* step-merge.c */
 bool step_evidence(Run *run, const char *when);
 bool step_rewrite(Run *run);            /* step-break.c */
 bool step_kill(Run *run);
 bool step_unmerge(Run *run);
 bool step_remerge(Run *run);
+bool step_soak(Run *run);               /* step-soak.c */
 
 #endif
