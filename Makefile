@@ -3,12 +3,7 @@
 # Samepage: KVM guests share identical memory.  `make help` lists the targets;
 # each is one script of scripts/, which does all the set-up it needs.
 
-ENGINE ?= samepage
-GUESTS ?= 3
-RAM ?= 256
-export ENGINE GUESTS RAM
-
-.PHONY: help run test test-debug test-fast kernel qemu bench-host setup clean
+.PHONY: help run test test-debug test-kcsan test-fast fuzz soak kernel qemu bench-host setup clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -26,9 +21,24 @@ test:
 test-debug:
 	@scripts/test.sh debug
 
+## make test-kcsan  the kernel tests on a kernel that looks for data races
+test-kcsan:
+	@scripts/test.sh kcsan
+
 ## make test-fast   only what needs no bench host: layers, unit, qtest
 test-fast:
 	@scripts/test.sh layers unit qtest
+
+## make soak        a storm of processes and guests, all memory verified
+##                  [MINUTES=1..1440] [GUESTS=0..8] [RAM=128..2048 (MiB)]
+##                  [WORKERS=1..32] [SOAK_KERNEL=ours|mainline|debug]
+soak:
+	@scripts/soak.sh
+
+## make fuzz        libFuzzer on the engine's data structures; what it kept and found
+##                  is in build/fuzz [SECONDS=60]
+fuzz:
+	@FUZZ_SECONDS=$(or $(SECONDS),$(FUZZ_SECONDS),60) scripts/test.sh fuzz
 
 ## make kernel      build the kernel with our engine, print where it is
 kernel: setup

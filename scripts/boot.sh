@@ -11,7 +11,7 @@
 #   --mem MIB         memory of the bench host, 256..65536 (default 1024)
 #   --cpus N          1..16 (default 2)
 #   --append "K=V .." more kernel parameters, such as numa=fake=2
-#   --timeout S       1..86400 seconds for the whole run (default 600)
+#   --timeout S       1..100000 seconds for the whole run (default 600)
 #   --accel WHAT      auto (default), tcg or kvm; also SAMEPAGE_ACCEL.  auto
 #                     takes KVM only after a probe has seen our kernel boot
 #                     under it and run a KVM guest of its own.
@@ -87,7 +87,7 @@ check_args() {
     ((!shell)) || [[ -t 0 ]] || die "boot.sh: --shell needs a terminal"
     check_range --mem "$mem" 256 65536
     check_range --cpus "$cpus" 1 16
-    check_range --timeout "$timeout" 1 86400
+    check_range --timeout "$timeout" 1 100000
     case $accel in
     auto | tcg | kvm) ;;
     *) die "accel=$accel: must be auto, tcg or kvm" ;;

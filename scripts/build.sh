@@ -3,13 +3,17 @@
 #
 # Builds one thing and prints the folder of the finished artefact.
 #
-# usage: build.sh kernel ours|mainline|debug     bzImage config System.map vmlinux
+# usage: build.sh kernel ours|mainline|debug|kcsan
+#                                                bzImage config System.map
+#                                                vmlinux ksm-symbols
 #        build.sh qemu                           bin/ share/qemu/
 #        build.sh qemu-tests                     qtests and unit tests of it
 #        build.sh selftests                      ksm_tests and our own tests
+#        build.sh vm-selftests                   the kernel's own of vm/
 #        build.sh unit                           the engine's userspace tests
 #        build.sh guest                          the guests' root file system
 #        build.sh e2e                            the driver of `make run`
+#        build.sh soak                           the processes of `make soak`
 #
 # An artefact lies in $CACHE/out/VARIANT-HASH, where HASH is over everything
 # that goes into it.  If it is there, it is reused; otherwise the build is an
@@ -26,6 +30,10 @@ readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
 readonly QEMU_TESTS=(tests/qtest/ksm-test tests/qtest/qmp-cmd-test
     tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-host
     tests/unit/test-ksm-host-range)
+# Of tools/testing/selftests/vm
+readonly VM_SELFTESTS=(compaction_test gup_test khugepaged madv_populate
+    migration mlock2-tests mremap_test soft-dirty split_huge_page_test
+    userfaultfd)
 # Debian's source has no firmware in it; these are what x86 machines ask for
 # in qtest and when started by -kernel.
 readonly QEMU_FIRMWARE=(/usr/share/seabios/bios.bin
@@ -98,9 +106,9 @@ kernel_fragments() {
     case $1 in
     ours) printf '%s\n' $dir/base.config $dir/engine-samepage.config ;;
     mainline) printf '%s\n' $dir/base.config $dir/engine-mainline.config ;;
-    debug) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
-        $dir/debug.config ;;
-    *) die "kernel $1: must be ours, mainline or debug" ;;
+    debug | kcsan) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
+        "$dir/$1.config" ;;
+    *) die "kernel $1: must be ours, mainline, debug or kcsan" ;;
     esac
 }
 
@@ -176,6 +184,10 @@ compile_kernel() {
         make_kernel "$dir" "$work" bzImage
     cp "$dir/arch/x86/boot/bzImage" "$dir/System.map" "$dir/vmlinux" "$out.part/"
     cp "$dir/.config" "$out.part/config"
+    # The engine's functions, for tests that look at nothing else
+    find "$dir/mm/ksm" -name '*.o' ! -name built-in.o -exec nm {} + 2>/dev/null |
+        awk '$2 ~ /^[Tt]$/ && $3 !~ /^(__pfx|init|cleanup)_/ { print $3 }' |
+        LC_ALL=C sort -u >"$out.part/ksm-symbols"
 }
 
 build_kernel() {
@@ -284,16 +296,51 @@ build_selftests() {
         compile_selftests
 }
 
-# compile_units - the pure files of the engine with their userspace tests
+# compile_vm_selftests - with the flags of their own Makefile, which has no -O
+compile_vm_selftests() {
+    local linux selftests program ours
+    linux=$("$SP_TOP/scripts/fetch.sh" linux)
+    selftests=$linux/tools/testing/selftests
+    for program in "${VM_SELFTESTS[@]}"; do
+        # One of them gets a faster clock.
+        ours=()
+        [[ $program != migration ]] || ours=("$SP_TOP/tests/kernel/hasten.c")
+        gcc -Wall -no-pie -I"$linux" -o "$out.part/$program" \
+            "$selftests/vm/$program.c" "$selftests/vm/vm_util.c" "${ours[@]}" \
+            -lrt -lpthread -lnuma
+    done
+    cp "$selftests/memory-hotplug/mem-on-off-test.sh" "$out.part/"
+    gcc -O2 -Wall -Wextra -o "$out.part/mergeable" \
+        "$SP_TOP/tests/kernel/mergeable.c"
+    gcc -O2 -Wall -Wextra -shared -fPIC -o "$out.part/mergeable-preload.so" \
+        "$SP_TOP/tests/kernel/mergeable-preload.c"
+}
+
+build_vm_selftests() {
+    local hash
+    hash=$({
+        linux_version
+        folder_hash tests/kernel/{hasten,mergeable,mergeable-preload}.c
+    } | hash_text)
+    reuse_or vm-selftests "$hash" \
+        run_step "build vm selftests" "$SP_LOG/vm-selftests.log" "$RETRY" \
+        compile_vm_selftests
+}
+
+# compile_units - the pure files of the engine with their userspace tests, once
+# more for the fuzzer and once for the coverage
 compile_units() {
     make -C "$SP_TOP/kernel/tools/testing/ksm" -j"$SP_JOBS" OUT="$out.part" \
-        COMPILERS=gcc all
+        COMPILERS=gcc all fuzzer covered
     find "$out.part" -name '*.o' -delete
 }
 
 build_unit() {
     local hash
-    hash=$(folder_hash kernel/mm/ksm kernel/tools/testing/ksm)
+    hash=$({
+        clang --version | sed -n 1p
+        folder_hash kernel/mm/ksm kernel/tools/testing/ksm
+    } | hash_text)
     reuse_or unit "$hash" run_step "build unit tests" "$SP_LOG/unit.log" \
         "$RETRY" compile_units
 }
@@ -317,9 +364,11 @@ kernel:?*) build_kernel "$2" ;;
 qemu:) build_qemu ;;
 qemu-tests:) build_qemu_tests ;;
 selftests:) build_selftests ;;
+vm-selftests:) build_vm_selftests ;;
 unit:) build_unit ;;
 guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
-*) die "usage: build.sh kernel ours|mainline|debug | qemu | qemu-tests |" \
-    "selftests | unit | guest | e2e" ;;
+soak:) build_by_folder soak tests/soak kernel/tools/testing/selftests/ksm ;;
+*) die "usage: build.sh kernel ours|mainline|debug|kcsan | qemu | qemu-tests |" \
+    "selftests | vm-selftests | unit | guest | e2e | soak" ;;
 esac

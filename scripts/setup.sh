@@ -21,6 +21,8 @@ readonly SOURCES=/etc/apt/sources.list.d/samepage-src.sources
 readonly PACKAGES=(
     # compilers and what every build here uses
     build-essential ccache pkg-config patch cpio xz-utils git jq
+    # the fuzzer of the engine's data structures; a compiler and its libFuzzer
+    clang libclang-rt-14-dev
     # the kernel, and its selftests
     linux-source-6.1 bc bison flex libelf-dev libnuma-dev
     # QEMU with the options of scripts/build.sh

@@ -3,28 +3,37 @@
 #
 # `make test`: every test of the project, from fast to real.
 #
-# usage: test.sh [LAYER...]      default: layers unit qtest kernel e2e
+# usage: test.sh [LAYER...]      default: layers unit qtest kernel vm e2e
 #
 #   layers   include arrows between the engine's files, style of the scripts
-#   unit     pure parts in userspace under sanitizers, QEMU's and tools' units
+#   unit     pure parts in userspace under sanitizers, QEMU's and tools' units;
+#            libFuzzer on the pure parts, for FUZZ_SECONDS (60)
+#   fuzz     only that: make fuzz
 #   qtest    our QEMU: the QMP side, without a guest
 #   kernel   the kernel's own KSM selftests and ours, on our engine
 #   debug    the same on a debug kernel (KASAN, lockdep, ...): make test-debug
+#   kcsan    the same on a kernel that looks for data races: make test-kcsan
+#   vm       the kernel's own selftests of memory management, all of their
+#            memory mergeable, on our engine at full speed
+#   vm-debug the same on a debug kernel
 #   e2e      real guests on real KVM
 #
 # Every program prints TAP.  One that dies, or whose plan does not match what
 # it ran, is a failure, and so is a layer that cannot be built.  Raw output is
 # in build/test/, all results as TAP in build/test.tap.  The last line is
 # "N passed, N failed[, N skipped]"; the exit status is 0 only if something
-# passed and nothing failed.
+# passed and nothing failed.  After all default layers docs/devel/ksm-coverage.rst
+# is checked: every promise in it needs a test that ran.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 readonly RESULTS=$SP_TOP/build/test
 readonly TABLE=$RESULTS/results.tsv
+readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
+readonly FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 readonly QTEST_SECONDS=600 KERNEL_SECONDS=900 DEBUG_SECONDS=3600
-readonly E2E_SECONDS=900
+readonly E2E_SECONDS=900 VM_SECONDS=600
 
 # record ok|fail|skip NAME [NOTE] - a result that no program printed
 record() {
@@ -67,13 +76,29 @@ artefact() {
 
 layer_layers() {
     tap layers "$SP_TOP/scripts/check-layers"
+    tap "layers coverage" "$SP_TOP/scripts/check-coverage" --self-test
+    tap "layers docs" "$SP_TOP/scripts/check-docs"
+}
+
+# fuzz UNITS - what the fuzzer found stays in build/fuzz
+fuzz() {
+    tap "unit libFuzzer" "$HARNESS/run-fuzz" "$1/fuzz/fuzz" \
+        "$SP_TOP/build/fuzz" "$FUZZ_SECONDS"
+}
+
+layer_fuzz() {
+    local units
+    units=$(artefact unit) || return 0
+    fuzz "$units"
 }
 
 layer_unit() {
     local units driver tests program
     if units=$(artefact unit); then
-        tap "unit engine" "$SP_TOP/kernel/tools/testing/ksm/run-tests" \
-            "$units"/gcc/test-*
+        tap "unit engine" "$HARNESS/run-tests" "$units"/gcc/test-*
+        fuzz "$units"
+        tap "unit gcov" "$HARNESS/run-coverage" "$units/coverage/gcc" \
+            "$RESULTS/coverage"
     fi
     if driver=$(artefact e2e); then
         for program in "$driver"/test-*; do
@@ -116,7 +141,8 @@ coming_up() {
 }
 
 # in_bench LAYER KERNEL MIB SECONDS APPEND COMMAND... - TAP from the bench
-# host; that its kernel had nothing to complain about is a test of its own
+# host; that its kernel had nothing to complain about is a test of its own.
+# It has two CPUs, or the caller's $cpus.
 in_bench() {
     local layer=$1 kernel=$2 mem=$3 seconds=$4 append=$5 dir rc=0 try=
     shift 5
@@ -124,8 +150,8 @@ in_bench() {
     rm -rf "$dir"
     [[ $layer != e2e ]] || try=coming_up
     tap "$layer" $try "$SP_TOP/scripts/boot.sh" --kernel "$kernel" \
-        --mem "$mem" --timeout "$seconds" --append "$append" \
-        --results "$dir" -- "$@"
+        --mem "$mem" --cpus "${cpus:-2}" --timeout "$seconds" \
+        --append "$append" --results "$dir" -- "$@"
     [[ ! -s $RESULTS/$layer.rc ]] || rc=$(cat "$RESULTS/$layer.rc")
     case $rc in
     97) record fail "$layer: bench host" "it died, see $dir/console.log" ;;
@@ -135,13 +161,17 @@ in_bench() {
     esac
 }
 
-# kernel_tests LAYER VARIANT MIB SECONDS
+# kernel_tests LAYER VARIANT MIB SECONDS [OPTION...] - options of run-tests.sh
 kernel_tests() {
-    local kernel selftests
-    kernel=$(artefact kernel "$2") || return 0
+    local layer=$1 variant=$2 mem=$3 seconds=$4 kernel selftests with=()
+    shift 4
+    kernel=$(artefact kernel "$variant") || return 0
     selftests=$(artefact selftests) || return 0
-    in_bench "$1" "$kernel" "$3" "$4" "numa=fake=2 movablecore=768M" \
-        "$SP_TOP/tests/kernel/run-tests.sh" "$selftests"
+    [[ $variant != kcsan ]] ||
+        with=("$SP_TOP/tests/kernel/with-kcsan.sh" "$kernel/ksm-symbols")
+    in_bench "$layer" "$kernel" "$mem" "$seconds" \
+        "numa=fake=2 movablecore=768M" "${with[@]}" \
+        "$SP_TOP/tests/kernel/run-tests.sh" "$selftests" "$@"
 }
 
 layer_kernel() {
@@ -150,6 +180,29 @@ layer_kernel() {
 
 layer_debug() {
     kernel_tests debug debug 3072 "$DEBUG_SECONDS"
+}
+
+layer_kcsan() {
+    kernel_tests kcsan kcsan 2048 "$DEBUG_SECONDS"
+}
+
+# vm_tests LAYER VARIANT MIB SECONDS
+vm_tests() {
+    # The migration test wants a third one.
+    local kernel selftests cpus=3
+    kernel=$(artefact kernel "$2") || return 0
+    selftests=$(artefact vm-selftests) || return 0
+    in_bench "$1" "$kernel" "$3" "$4" "numa=fake=2 movablecore=768M" \
+        "$SP_TOP/tests/kernel/run-vm-tests.sh" \
+        --known "$SP_TOP/tests/kernel/vm-tests-mainline.list" "$selftests"
+}
+
+layer_vm() {
+    vm_tests vm ours 2048 "$VM_SECONDS"
+}
+
+layer_vm-debug() {
+    vm_tests vm-debug debug 3072 "$DEBUG_SECONDS"
 }
 
 layer_e2e() {
@@ -164,6 +217,16 @@ layer_e2e() {
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \
         --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs" \
         --results /run/results
+}
+
+# coverage LAYER... - has each promise a test that ran?  Asked only after all
+coverage() {
+    local layer
+    for layer in layers unit qtest kernel e2e; do
+        [[ " $* " == *" $layer "* ]] || return 0
+    done
+    printf '== coverage\n'
+    tap coverage "$SP_TOP/scripts/check-coverage" "$TABLE"
 }
 
 # summary - build/test.tap and the last line
@@ -196,8 +259,10 @@ main() {
     (($#)) || set -- layers unit qtest kernel e2e
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
-            die "$layer: must be layers, unit, qtest, kernel, debug or e2e"
+            die "$layer: must be layers, unit, fuzz, qtest, kernel, debug, kcsan, vm," \
+                "vm-debug or e2e"
     done
+    check_range FUZZ_SECONDS "$FUZZ_SECONDS" 1 86400
     "$SP_TOP/scripts/setup.sh"
     rm -rf "$RESULTS"
     mkdir -p "$RESULTS"
@@ -208,6 +273,7 @@ main() {
         "layer_$layer"
         printf '== %s: %d s\n' "$layer" $((SECONDS - t0))
     done
+    [[ -z ${COVERAGE:-} ]] || coverage "$@"
     summary
 }
 
