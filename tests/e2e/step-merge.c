@@ -51,6 +51,18 @@ static void take_settled(Run *run)
     s->taken = true;
 }
 
+/*
+ * From here on the engine is at work, and no failure is the emulator's alone:
+ * the file tells the scripts not to try again.
+ */
+static bool mark_merging(const Run *run, GError **errp)
+{
+    g_autofree char *path =
+        g_build_filename(run->opts.results, "merging", NULL);
+
+    return g_file_set_contents(path, "", 0, errp);
+}
+
 static bool merge(Run *run, bool *settled, GError **errp)
 {
     if (!host_sample(&run->host, errp)) {
@@ -59,7 +71,7 @@ static bool merge(Run *run, bool *settled, GError **errp)
     run->ksmd_at_start = run->host.ksmd_seconds;
     run->anon_at_start = run->host.anon_bytes;
     run->table.shown = true;
-    return run_churn(run, true, errp) &&
+    return run_churn(run, true, errp) && mark_merging(run, errp) &&
            host_set_run(&run->host, KSM_HOST_RUN_MERGING, errp) &&
            wait_settled(run, settled, errp);
 }
