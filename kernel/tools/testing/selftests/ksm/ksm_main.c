@@ -507,6 +507,8 @@ int main(int argc, char **argv)
 {
 	int err = parse(argc, argv), count, failed;
 
+	/* Each result at once, also into a pipe. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (err) {
 		print_usage(err == 1 ? stdout : stderr, argv[0]);
 		return err == 1 ? 0 : 2;
