@@ -127,7 +127,7 @@ static void zero_start(void)
 {
 	ksm_need("ksm_zero_pages");
 	proc_ksm_need("ksm_zero_pages");
-	zero_base = ksm_read("ksm_zero_pages");
+	zero_base = ksm_read_signed("ksm_zero_pages");
 	check_zero_pages("at the start", 0, 0);
 	ksm_set("use_zero_pages", 1);
 }
