@@ -181,7 +181,7 @@ void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
  * @domain: the domain
  *
  * Page records, candidate entries, stable nodes, mapping records and pointers to
- * them. The stable index' buckets (some 10 bytes a node) are left out.
+ * them. The stable index' buckets are left out.
  *
  * Context: Any; without ksm_scan_mutex the sum may be a little out of date.
  * Return: bytes.

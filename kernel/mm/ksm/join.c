@@ -94,7 +94,7 @@ enum ksm_refusal ksm_join_node(struct ksm_scanned *s,
 		unlock_page(kpage);
 	}
 	mmap_read_unlock(mm);
-	trace_ksm_merge_with_ksm_page(kpage, page_to_pfn(s->page), mapping, mm,
+	trace_ksm_merge_with_ksm_page(kpage, page_to_pfn(kpage), mapping, mm,
 				      why ? -EFAULT : 0);
 	if (why)
 		ksm_mapping_free(mapping);

@@ -163,8 +163,8 @@ static enum ksm_refusal promote(const struct candidate *c, struct promotion *p,
 	if (!why) {
 		why = promote_locked(vma, c, page, p);
 		unlock_page(page);
-		trace_ksm_merge_one_page(page_to_pfn(page), p->mapping,
-					 vma->vm_mm, why ? -EFAULT : 0);
+		trace_ksm_merge_with_ksm_page(NULL, page_to_pfn(page), p->mapping,
+					      vma->vm_mm, why ? -EFAULT : 0);
 	}
 	if (why)
 		put_page(page);

@@ -190,12 +190,10 @@ static bool walk_slot(struct ksm_mm_slot *slot, unsigned int max)
 	return alive;
 }
 
-/*
- * Look at up to @max pages of the slot under the cursor. Returns how many: passing
- * by so many pages takes about as long as looking at one.
- */
+/* Passing by so many pages counts as looking at one. */
 #define SKIPS_PER_LOOK	16
 
+/* Look at up to @max pages of the slot under the cursor. Returns how many. */
 static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 {
 	struct ksm_walk *walk = &scan.walk;

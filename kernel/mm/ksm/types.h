@@ -3,8 +3,8 @@
  * Words that every layer of the merge engine shares: states, reasons, ids.
  *
  * Nothing here knows struct page or struct mm_struct: the pure files (index.c,
- * candidates.c, chain.c, chunk.c, stats.c) build from this header in the kernel
- * and, unchanged, in the userspace harness of tools/testing/ksm.
+ * candidates.c, chain.c, chunk.c, policy.c, stats.c) build from this header in the
+ * kernel and, unchanged, in the userspace harness of tools/testing/ksm.
  */
 #ifndef _MM_KSM_TYPES_H
 #define _MM_KSM_TYPES_H

@@ -45,7 +45,7 @@ DECLARE_EVENT_CLASS(ksm_registry,
 DEFINE_EVENT(ksm_registry, ksm_enter, TP_PROTO(void *mm), TP_ARGS(mm));
 DEFINE_EVENT(ksm_registry, ksm_exit, TP_PROTO(void *mm), TP_ARGS(mm));
 
-/* A page was merged with the zero page, or made a KSM page; or not: @err */
+/* A page was merged with the zero page; or not: @err */
 TRACE_EVENT(ksm_merge_one_page,
 	TP_PROTO(unsigned long pfn, void *rmap_item, void *mm, int err),
 	TP_ARGS(pfn, rmap_item, mm, err),
@@ -65,7 +65,10 @@ TRACE_EVENT(ksm_merge_one_page,
 		  __entry->rmap_item, __entry->mm, __entry->err)
 );
 
-/* A page was replaced by a KSM page; or not: @err */
+/*
+ * A page was replaced by the KSM page @ksm_page, or made one itself, and then that is
+ * NULL; or not: @err. @pfn is that of the KSM page in either case.
+ */
 TRACE_EVENT(ksm_merge_with_ksm_page,
 	TP_PROTO(void *ksm_page, unsigned long pfn, void *rmap_item, void *mm,
 		 int err),

@@ -4,6 +4,7 @@
  * when it should, and only for what it stands for.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,12 +78,16 @@ static void write_or_fail(const char *path, const char *text)
 static void record(const char *event)
 {
 	char path[160];
+	int fd;
 
 	need_events();
 	if (mkdir(INSTANCE, 0700) && errno != EEXIST)
 		skip("no instance in tracefs: %m");
 	write_or_fail(INSTANCE "events/enable", "0");
-	write_or_fail(INSTANCE "trace", "");
+	/* Truncating it, not writing, is what empties the buffer. */
+	fd = open(INSTANCE "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	must_call(fd);
+	close(fd);
 	write_or_fail(INSTANCE "tracing_on", "1");
 	snprintf(path, sizeof(path), INSTANCE "events/ksm/%s/enable", event);
 	write_or_fail(path, "1");
@@ -177,36 +182,36 @@ static void pfn_text(char text[32], const char *page)
 	snprintf(text, 32, "pfn %llu ", (unsigned long long)page_pfn(page));
 }
 
-/* Merging two pages: one becomes the shared one. */
+/* Merging with the zero page: once for each page. */
 static void test_merge_one_page(void)
 {
-	char *p = area_same(2, 1), pfn[2][32], frame[32];
+	char *p;
 
 	record("ksm_merge_one_page");
-	pfn_text(pfn[0], p);
-	pfn_text(pfn[1], page_at(p, 1));
+	ksm_set("use_zero_pages", 1);
+	p = area_zeros(2);
 	ksm_settle();
-	ksm_expect("2 copies", 1, 1, 0, 0);
-	pfn_text(frame, p);
-	must(!strcmp(frame, pfn[0]) || !strcmp(frame, pfn[1]),
-	     "neither of two pages was kept as the shared one");
-	expect_recorded("ksm_merge_one_page", frame, 1, 2);
-	expect_recorded("ksm_merge_one_page", "error 0", 1, 2);
-	area_check_same(p, 2, 1, "merged");
+	must_eq("frames of the zero page", area_count_zero(p, 2), 2);
+	expect_recorded("ksm_merge_one_page", "error 0", 2, 2);
+	area_check_zero(p, 2, "placed");
 }
 
-/* Merging with a page that is shared: the new page is named. */
+/*
+ * Merging with a page that is shared, or becomes so: the event names the frame
+ * that is shared from then on.
+ */
 static void test_merge_with_ksm_page(void)
 {
-	char *p = area_same(2, 1), *q, pfn[32];
+	char *p, *q, pfn[32];
 
+	record("ksm_merge_with_ksm_page");
+	p = area_same(2, 1);
 	ksm_settle();
 	ksm_expect("2 copies", 1, 1, 0, 0);
+	pfn_text(pfn, p);
+	expect_recorded("ksm_merge_with_ksm_page", pfn, 1, 2);
 	record("ksm_merge_with_ksm_page");
-	q = area_new(1);
-	page_fill(q, 1);
-	pfn_text(pfn, q);
-	area_advise(q, 1, MADV_MERGEABLE);
+	q = area_same(1, 1);
 	ksm_settle();
 	ksm_expect("a third", 1, 2, 0, 0);
 	expect_recorded("ksm_merge_with_ksm_page", pfn, 1, 1);
@@ -215,30 +220,33 @@ static void test_merge_with_ksm_page(void)
 	page_check(q, 1, "merged");
 }
 
-/* Both leave: one sharer is forgotten for each, then the page. */
+/* A shared page whose sharers have all left is forgotten, and so are they. */
 static void test_remove(void)
 {
-	char *p = area_same(3, 1), pfn[32];
+	static const char *const event[] = {
+		"ksm_remove_rmap_item", "ksm_remove_ksm_page",
+	};
+	char *p, pfn[32];
+	size_t i;
 
-	ksm_settle();
-	ksm_expect("3 copies", 1, 2, 0, 0);
-	pfn_text(pfn, p);
-	record("ksm_remove_rmap_item");
-	page_fill(p, 2);
-	ksm_forget();
-	ksm_wait_scans(1);
-	ksm_expect("one written", 1, 1, 1, 0);
-	expect_recorded("ksm_remove_rmap_item", pfn, 1, 1);
-	record("ksm_remove_ksm_page");
-	area_fill_each(page_at(p, 1), 2, 10);
-	ksm_forget();
-	ksm_wait_scans(2);
-	ksm_expect("all written", 0, 0, 3, 0);
-	/* This event has no blank behind the number. */
-	pfn[strlen(pfn) - 1] = '\n';
-	expect_recorded("ksm_remove_ksm_page", pfn, 1, 1);
-	page_check(p, 2, "written");
-	area_check_each(page_at(p, 1), 2, 10, "written");
+	for (i = 0; i < ARRAY_SIZE(event); i++) {
+		p = area_same(3, 1);
+		ksm_settle();
+		ksm_expect("3 copies", 1, 2, 0, 0);
+		ksm_set("run", 0);
+		pfn_text(pfn, p);
+		/* One of them ends its line with the number. */
+		pfn[strlen(pfn) - 1] = '\0';
+		record(event[i]);
+		area_fill_each(p, 3, 10);
+		expect_recorded(event[i], NULL, 0, 0);
+		ksm_forget();
+		ksm_wait_scans(2);
+		ksm_expect("all written", 0, 0, 3, 0);
+		expect_recorded(event[i], pfn, 1, i ? 1 : 3);
+		area_check_each(p, 3, 10, "written");
+		area_free(p, 3);
+	}
 }
 
 static void test_advisor(void)
