@@ -246,6 +246,101 @@ static void test_unmergeable_signal(void)
 	area_check_same(p, pages, 1, "given back");
 }
 
+/* --- a page that somebody maps who has never offered it ------------------ */
+
+/**
+ * struct family - a process that offers nothing, and its child, which merges
+ * @merging: opened by the child once its pages are offered
+ * @unmerged: opened by the parent once run=2 is through
+ * @p: four equal pages, the parent's; the child has them by fork
+ * @writes: the parent writes to them in the end, else it just exits
+ * @pfn: the frame that was merged
+ */
+struct family {
+	struct gate *merging, *unmerged;
+	char *p;
+	bool writes;
+	uint64_t pfn;
+};
+
+static void child_of_family(void *arg)
+{
+	struct family *f = arg;
+
+	area_advise(f->p, 4, MADV_MERGEABLE);
+	gate_open(f->merging, 1);
+	gate_wait(f->unmerged, 1);
+	must_eq("merged pages of the child after run=2",
+		area_count_ksm(f->p, 4), 0);
+	area_check_same(f->p, 4, 1, "of the child, given back");
+}
+
+/* run=2 is through: what is left of the merge where nothing was offered? */
+static void check_parent(struct family *f)
+{
+	ksm_expect("run=2", 0, 0, 0, 0);
+	must_eq("merged pages of the parent after run=2",
+		area_count_ksm(f->p, 4), 1);
+	must_eq("mappings of the merged page after run=2",
+		pfn_mapcount(f->pfn), 1);
+	area_check_same(f->p, 4, 1, "of the parent, after run=2");
+	/* Nobody counts it, so it keeps no limit from being changed. */
+	ksm_set("max_page_sharing", 300);
+	if (ksm_has("merge_across_nodes"))
+		ksm_set("merge_across_nodes", 0);
+}
+
+static void parent_of_family(void *arg)
+{
+	struct family *f = arg;
+	pid_t pid;
+	size_t i;
+
+	/* This process was forked with the runner's page, which is offered. */
+	area_free(ksm_keeper, 1);
+	f->p = area_new(4);
+	area_fill_same(f->p, 4, 1);
+	pid = child(child_of_family, f);
+	gate_wait(f->merging, 1);
+	ksm_settle();
+	ksm_expect("4 copies of a child", 1, 3, 0, 0);
+	must_eq("merged pages of the parent", area_count_ksm(f->p, 4), 1);
+	for (i = 0; i < 4; i++)
+		if (page_is_ksm(page_at(f->p, i)))
+			f->pfn = page_pfn(page_at(f->p, i));
+	ksm_set("run", 2);
+	gate_open(f->unmerged, 1);
+	join(pid);
+	check_parent(f);
+	if (!f->writes)
+		return;
+	area_fill_same(f->p, 4, 2);
+	must_eq("merged pages of the parent, written",
+		area_count_ksm(f->p, 4), 0);
+	must(!pfn_has_flag(f->pfn, KPF_KSM_PAGE),
+	     "the merged page outlives the write of its last user");
+	area_check_same(f->p, 4, 2, "of the parent, written");
+}
+
+/*
+ * A child merges pages that its parent maps, too, and has not offered.  run=2
+ * gives the child its own; the parent keeps reading the one page that was
+ * merged, for nobody may fault in memory that was not offered.  It goes when
+ * the parent writes to it or exits.
+ */
+static void test_run_2_parent(void)
+{
+	struct family *f = shared_new(sizeof(*f));
+	int writes;
+
+	for (writes = 0; writes < 2; writes++) {
+		*f = (struct family){ gate_new(), gate_new(), .writes = writes };
+		join(child(parent_of_family, f));
+		must(!pfn_has_flag(f->pfn, KPF_KSM_PAGE),
+		     "the merged page outlives its last user");
+	}
+}
+
 static const struct ksm_case cases[] = {
 	{ "unmergeable", test_unmergeable },
 	{ "part", test_part },
@@ -253,6 +348,8 @@ static const struct ksm_case cases[] = {
 	{ "run_2", test_run_2 },
 	{ "run_0", test_run_0 },
 	{ "run_2_all_processes", test_run_2_all_processes },
+	{ "run_2_parent", test_run_2_parent, 0,
+	  "a page that nobody offers any more keeps max_page_sharing busy" },
 	{ "run_2_signal", test_run_2_signal, KSM_SLOW },
 	{ "unmergeable_signal", test_unmergeable_signal, KSM_SLOW },
 	{ }
