@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "ksm_util.h"
@@ -197,6 +198,79 @@ static void test_vmsplice_outlives(void)
 	free(buf);
 }
 
+static long minor_faults(void)
+{
+	struct rusage u;
+
+	must_call(getrusage(RUSAGE_SELF, &u));
+	return u.ru_minflt;
+}
+
+/*
+ * Refusing a pinned page must cost its owner nothing: it stays writable, so
+ * that the owner's next write does not fault.
+ */
+static void test_stays_writable(void)
+{
+	char *p = area_new(16), *buf = malloc(page_size);
+	long faults;
+	int fd[2], i;
+
+	must_call(pipe(fd));
+	area_fill_same(p, 16, 1);
+	area_advise(page_at(p, 8), 8, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("8 copies", 1, 7, 0, 0);
+	for (i = 0; i < 8; i++)
+		pipe_put_page(fd[1], page_at(p, i));
+	area_advise(p, 8, MADV_MERGEABLE);
+	minor_faults();
+	ksm_settle();
+	ksm_wait_scans(3);
+	must_eq("merged pages that are pinned", area_count_ksm(p, 8), 0);
+	ksm_set("run", 0);
+	faults = minor_faults();
+	for (i = 0; i < 8; i++)
+		byte_write(page_at(p, i), byte_read(page_at(p, i)));
+	must_eq("page faults of 8 writes to pinned pages",
+		minor_faults() - faults, 0);
+	faults = minor_faults();
+	for (i = 8; i < 16; i++)
+		byte_write(page_at(p, i), byte_read(page_at(p, i)));
+	must_eq("page faults of 8 writes to merged pages",
+		minor_faults() - faults, 8);
+	area_check_same(p, 16, 1, "written with what they hold");
+	for (i = 0; i < 8; i++) {
+		pipe_get_page(fd[0], buf);
+		page_check(buf, 1, "read from the pipe");
+	}
+	free(buf);
+}
+
+/* Pinned pages that are seen first must not stand in the way of the others. */
+static void test_come_first(void)
+{
+	char *p = area_new(16), *buf = malloc(page_size);
+	int fd[2], i;
+
+	must_call(pipe(fd));
+	area_fill_same(p, 16, 1);
+	for (i = 0; i < 10; i++)
+		pipe_put_page(fd[1], page_at(p, i));
+	area_advise(p, 16, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("10 pinned and 6 copies", 1, 5, -1, -1);
+	must_eq("merged pages that are pinned", area_count_ksm(p, 10), 0);
+	for (i = 0; i < 10; i++) {
+		pipe_get_page(fd[0], buf);
+		page_check(buf, 1, "read from the pipe");
+	}
+	ksm_settle();
+	ksm_expect("no longer pinned", 1, 15, 0, 0);
+	area_check_same(p, 16, 1, "merged");
+	free(buf);
+}
+
 struct remote {
 	char *p;
 	pid_t owner;
@@ -256,6 +330,9 @@ static const struct ksm_case cases[] = {
 	{ "vmsplice_holds", test_vmsplice_holds },
 	{ "vmsplice_merged", test_vmsplice_merged },
 	{ "vmsplice_outlives", test_vmsplice_outlives },
+	{ "stays_writable", test_stays_writable },
+	{ "come_first", test_come_first, 0,
+	  "a pinned page that is seen first keeps its equals from merging" },
 	{ "remote_writes", test_remote_writes },
 	{ }
 };

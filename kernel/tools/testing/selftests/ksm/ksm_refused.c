@@ -7,12 +7,12 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "ksm_util.h"
@@ -208,79 +208,6 @@ static void test_pinned(void)
 	free(buf);
 }
 
-static long minor_faults(void)
-{
-	struct rusage u;
-
-	must_call(getrusage(RUSAGE_SELF, &u));
-	return u.ru_minflt;
-}
-
-/*
- * Refusing a pinned page must cost its owner nothing: it stays writable, so
- * that the owner's next write does not fault.
- */
-static void test_pinned_stays_writable(void)
-{
-	char *p = area_new(16), *buf = malloc(page_size);
-	long faults;
-	int fd[2], i;
-
-	must_call(pipe(fd));
-	area_fill_same(p, 16, 1);
-	area_advise(page_at(p, 8), 8, MADV_MERGEABLE);
-	ksm_settle();
-	ksm_expect("8 copies", 1, 7, 0, 0);
-	for (i = 0; i < 8; i++)
-		pipe_put_page(fd[1], page_at(p, i));
-	area_advise(p, 8, MADV_MERGEABLE);
-	minor_faults();
-	ksm_settle();
-	ksm_wait_scans(3);
-	must_eq("merged pages that are pinned", area_count_ksm(p, 8), 0);
-	ksm_set("run", 0);
-	faults = minor_faults();
-	for (i = 0; i < 8; i++)
-		byte_write(page_at(p, i), byte_read(page_at(p, i)));
-	must_eq("page faults of 8 writes to pinned pages",
-		minor_faults() - faults, 0);
-	faults = minor_faults();
-	for (i = 8; i < 16; i++)
-		byte_write(page_at(p, i), byte_read(page_at(p, i)));
-	must_eq("page faults of 8 writes to merged pages",
-		minor_faults() - faults, 8);
-	area_check_same(p, 16, 1, "written with what they hold");
-	for (i = 0; i < 8; i++) {
-		pipe_get_page(fd[0], buf);
-		page_check(buf, 1, "read from the pipe");
-	}
-	free(buf);
-}
-
-/* Pinned pages that are seen first must not stand in the way of the others. */
-static void test_pinned_come_first(void)
-{
-	char *p = area_new(16), *buf = malloc(page_size);
-	int fd[2], i;
-
-	must_call(pipe(fd));
-	area_fill_same(p, 16, 1);
-	for (i = 0; i < 10; i++)
-		pipe_put_page(fd[1], page_at(p, i));
-	area_advise(p, 16, MADV_MERGEABLE);
-	ksm_settle();
-	ksm_expect("10 pinned and 6 copies", 1, 5, -1, -1);
-	must_eq("merged pages that are pinned", area_count_ksm(p, 10), 0);
-	for (i = 0; i < 10; i++) {
-		pipe_get_page(fd[0], buf);
-		page_check(buf, 1, "read from the pipe");
-	}
-	ksm_settle();
-	ksm_expect("no longer pinned", 1, 15, 0, 0);
-	area_check_same(p, 16, 1, "merged");
-	free(buf);
-}
-
 /* One page of a huge page is in a pipe, so that it cannot be split. */
 static void test_huge(void)
 {
@@ -421,6 +348,91 @@ static void test_limit(void)
 	area_check_same(p, 3, 1, "merged, but one");
 }
 
+#define AGAIN	64
+
+/* Do something to pages that equal merged ones, until @want was counted. */
+static void until_grown(enum reason want, void (*again)(char *p), char *p)
+{
+	uint64_t limit = now_ms() + ksm_wait_limit * 1000ull;
+
+	while (grown(want) < 10) {
+		must(now_ms() < limit, "ksm_refused_%s grew by %ld in %u s",
+		     names[want], grown(want), ksm_wait_limit);
+		again(p);
+	}
+	must(total_of(want) - start.total[want] >= 10,
+	     "refused_%s grew by less than that of one process", names[want]);
+}
+
+static void fill_and_discard(char *p)
+{
+	area_fill_same(p, AGAIN, 1);
+	area_check_same(p, AGAIN, 1, "filled again");
+	area_advise(p, AGAIN, MADV_DONTNEED);
+}
+
+/* Pages go away after ksmd has found them, before it locks their page table. */
+static void test_raced(void)
+{
+	char *p, *q;
+
+	need_counters();
+	ksm_set("sleep_millisecs", 0);
+	q = area_same(4, 1);
+	ksm_settle();
+	ksm_expect("4 copies", 1, 3, 0, 0);
+	count_from_here();
+	p = area_same(AGAIN, 1);
+	until_grown(RACED, fill_and_discard, p);
+	area_fill_same(p, AGAIN, 1);
+	ksm_settle();
+	ksm_expect("calm again", 1, AGAIN + 3, 0, 0);
+	area_check_same(p, AGAIN, 1, "merged");
+	area_check_same(q, 4, 1, "merged");
+}
+
+/* So many sharers take milliseconds to visit, with their page locked. */
+#define VISITED	5000
+
+static void *visit_sharers(void *p)
+{
+	uint64_t pfn = page_pfn(p);
+
+	for (;;)
+		page_set_idle(pfn);
+	return NULL;
+}
+
+static void refill(char *p)
+{
+	area_fill_same(p, AGAIN, 1);
+	nap_ms(10);
+}
+
+/* The shared page is locked most of the time, by who looks at its sharers. */
+static void test_locked(void)
+{
+	pthread_t visitor;
+	char *p, *q;
+
+	need_counters();
+	ksm_set("max_page_sharing", 2 * VISITED);
+	p = area_same(VISITED, 1);
+	ksm_settle();
+	ksm_expect("5000 copies", 1, VISITED - 1, 0, 0);
+	count_from_here();
+	must(!pthread_create(&visitor, NULL, visit_sharers, p),
+	     "pthread_create");
+	q = area_same(AGAIN, 1);
+	until_grown(LOCKED, refill, q);
+	must(!pthread_cancel(visitor), "pthread_cancel");
+	must(!pthread_join(visitor, NULL), "pthread_join");
+	ksm_settle();
+	ksm_expect("no longer locked", 1, VISITED + AGAIN - 1, 0, 0);
+	area_check_same(p, VISITED, 1, "merged");
+	area_check_same(q, AGAIN, 1, "merged later");
+}
+
 /* Equal hashes of different pages; only debug kernels can make them so. */
 static void test_different(void)
 {
@@ -515,15 +527,14 @@ static const struct ksm_case cases[] = {
 	{ "files", test_files },
 	{ "volatile", test_volatile },
 	{ "pinned", test_pinned },
-	{ "pinned_stays_writable", test_pinned_stays_writable },
-	{ "pinned_come_first", test_pinned_come_first, 0,
-	  "a pinned page that is seen first keeps its equals from merging" },
 	{ "huge", test_huge },
 	{ "shared", test_shared },
 	{ "hugetlb", test_hugetlb },
 	{ "special", test_special },
 	{ "node", test_node },
 	{ "limit", test_limit },
+	{ "raced", test_raced },
+	{ "locked", test_locked },
 	{ "different", test_different },
 	{ "uffd_wp", test_uffd_wp },
 	{ "fork_resets", test_fork_resets },

@@ -52,7 +52,7 @@ static bool is_idle(uint64_t pfn)
 	return idle_word(pfn) >> (pfn % 64) & 1;
 }
 
-static void set_idle(uint64_t pfn)
+void page_set_idle(uint64_t pfn)
 {
 	uint64_t w = 1ull << (pfn % 64);
 	int fd = open(IDLE_BITMAP, O_WRONLY | O_CLOEXEC);
@@ -97,14 +97,14 @@ static void test_idle_tracking(void)
 	ksm_expect("2 x 5 copies", 1, 9, 0, 0);
 	ksm_set("run", 0);
 	pfn = page_pfn(t.p);
-	set_idle(pfn);
+	page_set_idle(pfn);
 	must(is_idle(pfn), "the merged page is not idle after it was set so");
 	must(is_idle(pfn), "looking at it made it busy");
 	gate_open(t.go, 1);
 	gate_wait(t.done, 2);
 	must(!is_idle(pfn),
 	     "another sharer's access did not end the page's idleness");
-	set_idle(pfn);
+	page_set_idle(pfn);
 	must(is_idle(pfn), "not idle after it was set so again");
 	flush_own_tlb();
 	area_check_same(t.p, 1, 1, "own sharer");
@@ -141,7 +141,7 @@ static void test_idle_forked(void)
 	pfn = page_pfn(t.p);
 	pid = child(idle_in_child, &t);
 	gate_wait(t.done, 1);
-	set_idle(pfn);
+	page_set_idle(pfn);
 	must(is_idle(pfn), "the merged page is not idle after it was set so");
 	gate_open(t.go, 1);
 	gate_wait(t.done, 2);
@@ -202,7 +202,7 @@ static uint64_t time_of_visits(char *p, size_t stride)
 			pfn[i] = page_pfn(page_at(p, i * stride));
 		start = now_us();
 		for (i = 0; i < 10; i++)
-			set_idle(pfn[i]);
+			page_set_idle(pfn[i]);
 		start = now_us() - start;
 		if (start < best)
 			best = start;

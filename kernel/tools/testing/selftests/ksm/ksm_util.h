@@ -238,6 +238,8 @@ char *area_on(int node, size_t pages, uint64_t seed);
 /* A pipe that holds the page itself by vmsplice(); take it out of there. */
 void pipe_put_page(int pipe, char *p);
 void pipe_get_page(int fd, char *buf);
+/* Say that nobody has used a page, which visits all who map it (ksm_rmap.c). */
+void page_set_idle(uint64_t pfn);
 /* The kernel's thread (ksm_daemon.c). */
 pid_t ksmd_pid(void);
 
