@@ -128,6 +128,13 @@ static void khugepaged_knob(const char *name, const char *value)
 	must(!err, "writing %s to %s: %s", value, path, strerror(-err));
 }
 
+static void hasten_khugepaged(void)
+{
+	khugepaged_knob("scan_sleep_millisecs", "0");
+	khugepaged_knob("alloc_sleep_millisecs", "0");
+	khugepaged_knob("pages_to_scan", "4096");
+}
+
 /* khugepaged makes huge what ksmd splits and merges, both at full speed. */
 static void test_khugepaged_fights(void)
 {
@@ -136,9 +143,7 @@ static void test_khugepaged_fights(void)
 	char *p = huge_new(2);
 	unsigned int n = 0;
 
-	khugepaged_knob("scan_sleep_millisecs", "0");
-	khugepaged_knob("alloc_sleep_millisecs", "0");
-	khugepaged_knob("pages_to_scan", "4096");
+	hasten_khugepaged();
 	khugepaged_knob("max_ptes_shared", "511");
 	ksm_set("sleep_millisecs", 0);
 	for (i = 0; i < 2 * pages; i++)
@@ -161,6 +166,182 @@ static void test_khugepaged_fights(void)
 		page_check(page_at(p, i), i % 8, "given back");
 }
 
+/*
+ * Ranges of 512 pages, and how many of them equal one page each of a further
+ * area.  The last one has two pages that equal the same.
+ */
+static const size_t alike[] = { 1, 255, 256, 257, 511, 2 };
+
+#define RANGES	ARRAY_SIZE(alike)
+#define TWICE	(RANGES - 1)
+#define ALIKE	(1 + 255 + 256 + 257 + 511 + 2)
+#define TWINS	511
+
+static char *range_at(char *p, size_t n)
+{
+	return p + n * HUGE_BYTES;
+}
+
+static uint64_t range_seed(size_t n, size_t i)
+{
+	if (i >= alike[n])
+		return 1000 * (n + 1) + i;
+	return n == TWICE ? 1 : 1 + i;
+}
+
+static char *ranges_new(void)
+{
+	char *p = huge_new(RANGES);
+	size_t n, i;
+
+	for (n = 0; n < RANGES; n++)
+		for (i = 0; i < huge_pages(); i++)
+			page_fill(page_at(range_at(p, n), i), range_seed(n, i));
+	area_advise(p, RANGES * huge_pages(), MADV_MERGEABLE);
+	return p;
+}
+
+static void ranges_check(char *p, const char *when)
+{
+	size_t n, i;
+
+	for (n = 0; n < RANGES; n++)
+		for (i = 0; i < huge_pages(); i++)
+			page_check(page_at(range_at(p, n), i), range_seed(n, i),
+				   when);
+}
+
+static bool range_is_huge(char *p, size_t n)
+{
+	return pfn_has_flag(page_pfn(range_at(p, n)), KPF_THP_PAGE);
+}
+
+/* ksmd merges all it can, and splits every range for that. */
+static void ranges_merge(char *p)
+{
+	size_t n;
+
+	ksm_settle();
+	ksm_expect("511 contents in 6 ranges", TWINS, ALIKE,
+		   RANGES * huge_pages() - ALIKE, 0);
+	for (n = 0; n < RANGES; n++)
+		must(!range_is_huge(p, n), "%zu of 512 are merged, and it is huge",
+		     alike[n]);
+}
+
+/* Two whole rounds of khugepaged from now on. */
+static void wait_khugepaged(void)
+{
+	const char *path =
+		"/sys/kernel/mm/transparent_hugepage/khugepaged/full_scans";
+	uint64_t limit = now_ms() + ksm_wait_limit * 1000ull;
+	long start = file_number(path);
+
+	while (file_number(path) < start + 3) {
+		must(now_ms() < limit, "khugepaged's full_scans stays at %ld",
+		     file_number(path));
+		nap_ms(5);
+	}
+}
+
+/*
+ * Those are made huge in which so few are merged, but not the one with two pages
+ * alike, since khugepaged cannot lock their page twice.
+ */
+static bool gets_huge(size_t n, size_t max_shared)
+{
+	return alike[n] <= max_shared && n != TWICE;
+}
+
+/* A page may be held for a moment: that is looked at again. */
+static void ranges_inflate(char *p, size_t max_shared)
+{
+	size_t n;
+	int more;
+
+	for (n = 0; n < RANGES; n++)
+		for (more = 9; more && gets_huge(n, max_shared) &&
+		     !range_is_huge(p, n); more--)
+			wait_khugepaged();
+	wait_khugepaged();
+	for (n = 0; n < RANGES; n++)
+		must(range_is_huge(p, n) == gets_huge(n, max_shared),
+		     "max_ptes_shared is %zu, %zu of 512 are merged, and it is %s",
+		     max_shared, alike[n], range_is_huge(p, n) ? "huge" : "not huge");
+}
+
+/* What khugepaged makes huge while ksmd is stopped, and what that gives up. */
+static void reinflate(char *p, size_t max_shared)
+{
+	size_t n, huge = 0, lost = 0;
+	char text[16];
+
+	snprintf(text, sizeof(text), "%zu", max_shared);
+	khugepaged_knob("max_ptes_shared", text);
+	ranges_inflate(p, max_shared);
+	for (n = 0; n < RANGES; n++) {
+		huge += gets_huge(n, max_shared);
+		lost += gets_huge(n, max_shared) ? alike[n] : 0;
+	}
+	ksm_note("thp.khugepaged_reinflates: max_ptes_shared=%zu: %zu of %zu ranges huge, %zu of %d merged pages given up",
+		 max_shared, huge, RANGES, lost, ALIKE);
+	must_eq("merged pages", area_count_ksm(p, RANGES * huge_pages()),
+		ALIKE - lost);
+	ranges_check(p, "khugepaged went over it");
+}
+
+/*
+ * From all merged on, both at work, ksmd at its default speed and khugepaged far
+ * above its own: how much is still merged, on the average?
+ */
+static size_t measure_fight(char *p, const char *max_shared)
+{
+	uint64_t end;
+	size_t sum = 0, n = 0;
+
+	khugepaged_knob("max_ptes_shared", "0");
+	ranges_merge(p);
+	ksm_set("pages_to_scan", 100);
+	ksm_set("sleep_millisecs", 20);
+	khugepaged_knob("max_ptes_shared", max_shared);
+	for (end = now_ms() + 2000; now_ms() < end; n++) {
+		sum += area_count_ksm(p, RANGES * huge_pages());
+		nap_ms(50);
+	}
+	ksm_note("thp.khugepaged_reinflates: max_ptes_shared=%s: against ksmd %zu of %d pages are merged on the average",
+		 max_shared, sum / n, ALIKE);
+	ksm_set("pages_to_scan", 100000);
+	ksm_set("sleep_millisecs", 1);
+	return sum / n;
+}
+
+/*
+ * khugepaged makes ranges huge in which pages are merged, and gives up what was
+ * saved there, up to max_ptes_shared.  With 0 nothing is given up, and what was
+ * comes back.
+ */
+static void test_khugepaged_reinflates(void)
+{
+	char *p, *twins;
+
+	hasten_khugepaged();
+	khugepaged_knob("max_ptes_shared", "0");
+	twins = area_each(TWINS, 1);
+	p = ranges_new();
+	ranges_merge(p);
+	ksm_set("run", 0);
+	reinflate(p, 0);
+	reinflate(p, 256);
+	reinflate(p, 511);
+	measure_fight(p, "511");
+	measure_fight(p, "256");
+	must_eq("merged pages on the average, max_ptes_shared=0",
+		measure_fight(p, "0"), ALIKE);
+	ranges_merge(p);
+	ranges_check(p, "merged again");
+	area_check_each(twins, TWINS, 1, "merged all the time");
+}
+
 static const struct ksm_case cases[] = {
 	{ "all_equal", test_all_equal },
 	{ "two_equal", test_two_equal },
@@ -168,6 +349,7 @@ static const struct ksm_case cases[] = {
 	{ "unique", test_unique },
 	{ "unmerge_and_discard", test_unmerge_and_discard },
 	{ "khugepaged_fights", test_khugepaged_fights, KSM_EXCLUSIVE },
+	{ "khugepaged_reinflates", test_khugepaged_reinflates, KSM_EXCLUSIVE },
 	{ }
 };
 
