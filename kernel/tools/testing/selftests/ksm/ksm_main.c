@@ -27,7 +27,7 @@ static const struct ksm_topic *const topics[] = {
 	&topic_stat, &topic_smart, &topic_advisor, &topic_refused,
 	&topic_prctl, &topic_collide, &topic_poison, &topic_abi,
 	&topic_oom, &topic_trace, &topic_daemon, &topic_frame, &topic_chain,
-	&topic_swapin, &topic_balance, &topic_fault,
+	&topic_swapin, &topic_balance, &topic_fault, &topic_kvm,
 	&topic_swap, &topic_hotplug, &topic_inject, &topic_stress,
 };
 

@@ -74,13 +74,12 @@ static void write_or_fail(const char *path, const char *text)
 	must(!err, "writing %s to %s: %s", text, path, strerror(-err));
 }
 
-/* An instance of its own that records one event and nothing else. */
-static void record(const char *event)
+/* In an instance of its own, which goes with the case. */
+void trace_record(const char *event)
 {
 	char path[160];
 	int fd;
 
-	need_events();
 	if (mkdir(INSTANCE, 0700) && errno != EEXIST)
 		skip("no instance in tracefs: %m");
 	write_or_fail(INSTANCE "events/enable", "0");
@@ -89,15 +88,20 @@ static void record(const char *event)
 	must_call(fd);
 	close(fd);
 	write_or_fail(INSTANCE "tracing_on", "1");
-	snprintf(path, sizeof(path), INSTANCE "events/ksm/%s/enable", event);
+	snprintf(path, sizeof(path), INSTANCE "events/%s/enable", event);
 	write_or_fail(path, "1");
 }
 
-/*
- * Lines of @event so far that hold @text (NULL: any); the last one is kept in
- * @last if that is given.
- */
-static long recorded(const char *event, const char *text, char last[512])
+static void record(const char *event)
+{
+	char path[64];
+
+	need_events();
+	snprintf(path, sizeof(path), "ksm/%s", event);
+	trace_record(path);
+}
+
+long trace_recorded(const char *event, const char *text, char last[512])
 {
 	char line[512], mark[64];
 	FILE *f = fopen(INSTANCE "trace", "re");
@@ -121,7 +125,7 @@ static long recorded(const char *event, const char *text, char last[512])
 static void expect_recorded(const char *event, const char *text, long least,
 			    long most)
 {
-	long n = recorded(event, text, NULL);
+	long n = trace_recorded(event, text, NULL);
 
 	must(n >= least && n <= most,
 	     "event %s with \"%s\" came %ld times, expected %ld to %ld", event,
@@ -142,9 +146,9 @@ static void test_scan(void)
 	expect_recorded("ksm_stop_scan", NULL, 0, 0);
 	ksm_settle();
 	ksm_set("run", 0);
-	must(recorded("ksm_stop_scan", NULL, last) >= 3,
+	must(trace_recorded("ksm_stop_scan", NULL, last) >= 3,
 	     "3 passes, but event ksm_stop_scan came %ld times",
-	     recorded("ksm_stop_scan", NULL, NULL));
+	     trace_recorded("ksm_stop_scan", NULL, NULL));
 	must(sscanf(last, "seq %d ", &seq) == 1,
 	     "ksm_stop_scan prints \"%s\", expected \"seq N ...\"", last);
 	/* Passes are numbered as full_scans counts them, from 0 or from 1. */
@@ -263,9 +267,9 @@ static void test_advisor(void)
 	must(!ksm_write("advisor_mode", "scan-time"), "advisor_mode: %m");
 	ksm_wait_scans(3);
 	ksm_set("run", 0);
-	must(recorded("ksm_advisor", NULL, last) >= 2,
+	must(trace_recorded("ksm_advisor", NULL, last) >= 2,
 	     "3 passes with the advisor, its event came %ld times",
-	     recorded("ksm_advisor", NULL, NULL));
+	     trace_recorded("ksm_advisor", NULL, NULL));
 	must(sscanf(last, "ksm scan time %lld pages_to_scan %lu cpu percent %u",
 		    &scan_time, &pages, &cpu) == 3,
 	     "the advisor's event prints \"%s\"", last);

@@ -63,7 +63,7 @@ extern const struct ksm_topic topic_madvise, topic_counters, topic_cow,
 	topic_stress, topic_stat, topic_smart, topic_advisor,
 	topic_refused, topic_prctl, topic_collide, topic_poison,
 	topic_abi, topic_oom, topic_trace, topic_daemon, topic_frame,
-	topic_chain, topic_swapin, topic_balance, topic_fault;
+	topic_chain, topic_swapin, topic_balance, topic_fault, topic_kvm;
 
 /* --- ending a case ----------------------------------------------------- */
 
@@ -240,6 +240,13 @@ void pipe_put_page(int pipe, char *p);
 void pipe_get_page(int fd, char *buf);
 /* Say that nobody has used a page, which visits all who map it (ksm_rmap.c). */
 void page_set_idle(uint64_t pfn);
+/*
+ * Record one event, "SYSTEM/NAME", from now on and nothing else; skips without
+ * tracefs.  How often event NAME came with @text (NULL: any) in it; the text of
+ * the last one goes to @last if that is given (ksm_trace.c).
+ */
+void trace_record(const char *event);
+long trace_recorded(const char *name, const char *text, char last[512]);
 /* The kernel's thread (ksm_daemon.c). */
 pid_t ksmd_pid(void);
 
