@@ -37,6 +37,7 @@ build_all() {
 }
 
 # run_guests - boot the bench host and run the driver in it
+# shellcheck disable=SC2317 # called by with_retries
 run_guests() {
     rm -rf "$RESULTS" "$SP_TOP/build/run.json"
     mkdir -p "$RESULTS"
@@ -50,25 +51,12 @@ run_guests() {
         --guests "$guests" --ram "$ram" --results /run/results
 }
 
-# came_up STATUS - did it get to where the engine is started?  Before that
-# emulated SVM may be to blame, which now and then resets the bench host or a
-# guest.  What fails later is a failure, and so is what the kernel complains about
-# (99) or what makes no sense (2) at any time.
-came_up() {
-    (($1 == 0 || $1 == 2 || $1 == 99)) || [[ -e $RESULTS/merging ]]
-}
-
 main() {
-    local rc=0 try
+    local rc=0
     check
     "$SP_TOP/scripts/setup.sh"
     build_all
-    for try in 1 2 3; do
-        rc=0
-        run_guests || rc=$?
-        ! came_up "$rc" || break
-        say "try $try of 3: the guests did not come up"
-    done
+    with_retries "$RESULTS/merging" run_guests || rc=$?
     if [[ -s $RESULTS/run.json ]]; then
         cp "$RESULTS/run.json" "$SP_TOP/build/run.json"
         say "figures: build/run.json; logs: build/run/"

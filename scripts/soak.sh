@@ -69,6 +69,7 @@ build_all() {
     guest_driver
 }
 
+# shellcheck disable=SC2317 # called by with_retries
 run_soak() {
     rm -rf "$RESULTS" "$SP_TOP/build/soak.json"
     mkdir -p "$RESULTS"
@@ -81,25 +82,16 @@ run_soak() {
         --swap "$swap" --results /run/results "${driver[@]}"
 }
 
-# began - did the storm begin?  Until then emulation may be to blame: emulated
-# SVM now and then resets the bench host, or a guest hangs before its kernel's
-# first line.  What fails later is a failure, and so is what the kernel complains
-# about (99) or what makes no sense (2) at any time.
-began() {
-    ((guests == 0 || $1 == 99 || $1 == 2)) || [[ -s $RESULTS/guests.txt ]]
-}
-
 main() {
-    local rc=0 try
+    local rc=0
     check
     "$SP_TOP/scripts/setup.sh"
     build_all
-    for try in 1 2 3; do
-        rc=0
+    if ((guests)); then
+        with_retries "$RESULTS/guests.txt" run_soak || rc=$?
+    else
         run_soak || rc=$?
-        ! began "$rc" || break
-        say "try $try of 3: the guests did not come up"
-    done
+    fi
     if [[ -s $RESULTS/soak.json ]]; then
         cp "$RESULTS/soak.json" "$SP_TOP/build/soak.json"
         say "figures: build/soak.json; logs: build/soak/"

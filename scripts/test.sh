@@ -3,7 +3,7 @@
 #
 # `make test`: every test of the project, from fast to real.
 #
-# usage: test.sh [LAYER...]      default: layers unit qtest kernel vm e2e
+# usage: test.sh [LAYER...]      default: layers unit qtest kernel core vm e2e
 #
 #   layers   include arrows between the engine's files, style of the scripts
 #   unit     pure parts in userspace under sanitizers, QEMU's and tools' units;
@@ -31,6 +31,7 @@
 
 readonly RESULTS=$SP_TOP/build/test
 readonly TABLE=$RESULTS/results.tsv
+readonly DEFAULT_LAYERS=(layers unit qtest kernel core vm e2e)
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 readonly QTEST_SECONDS=600 KERNEL_SECONDS=900 DEBUG_SECONDS=3600
@@ -124,19 +125,16 @@ layer_qtest() {
     done
 }
 
-# coming_up COMMAND... - run it, and again if it did not get to where the engine is
-# started.  Before that emulated SVM may be to blame, which now and then resets the
-# bench host or a guest.  Each such try is shown; what fails later is a failure, and
-# so is what the kernel complains about (99) or what makes no sense (2).
-coming_up() {
-    local out=$RESULTS/coming-up.tap begun=$RESULTS/e2e/merging rc try
-    for try in 1 2 3; do
-        rc=0
-        "$@" >"$out" || rc=$?
-        ((rc != 0 && rc != 2 && rc != 99)) || break
-        [[ ! -e $begun ]] || break
-        printf '# try %d of 3: the guests did not come up\n' "$try" | tee /dev/stderr
-    done
+# last_try COMMAND... - what it prints, of several tries the last one's
+last_try() {
+    local out=$RESULTS/last-try.tap rc=0
+    # shellcheck disable=SC2317 # called by with_retries
+    run_to_file() {
+        [[ ! -e $out ]] || printf '# the guests did not come up; tried again\n'
+        "$@" >"$out"
+    }
+    rm -f "$out"
+    with_retries "$RESULTS/e2e/merging" run_to_file "$@" || rc=$?
     cat "$out"
     return "$rc"
 }
@@ -149,7 +147,7 @@ in_bench() {
     shift 5
     dir=$RESULTS/$layer
     rm -rf "$dir"
-    [[ $layer != e2e ]] || try=coming_up
+    [[ $layer != e2e ]] || try=last_try
     tap "$layer" $try "$SP_TOP/scripts/boot.sh" --kernel "$kernel" \
         --mem "$mem" --cpus "${cpus:-2}" --timeout "$seconds" \
         --append "$append" --results "$dir" -- "$@"
@@ -232,7 +230,7 @@ layer_e2e() {
 # coverage LAYER... - has each promise a test that ran?  Asked only after all
 coverage() {
     local layer
-    for layer in layers unit qtest kernel e2e; do
+    for layer in "${DEFAULT_LAYERS[@]}"; do
         [[ " $* " == *" $layer "* ]] || return 0
     done
     printf '== coverage\n'
@@ -266,7 +264,7 @@ summary() {
 
 main() {
     local layer t0
-    (($#)) || set -- layers unit qtest kernel e2e
+    (($#)) || set -- "${DEFAULT_LAYERS[@]}"
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
             die "$layer: must be layers, unit, fuzz, qtest, kernel, core, debug, kcsan," \
@@ -283,7 +281,7 @@ main() {
         "layer_$layer"
         printf '== %s: %d s\n' "$layer" $((SECONDS - t0))
     done
-    [[ -z ${COVERAGE:-} ]] || coverage "$@"
+    coverage "$@"
     summary
 }
 

@@ -60,7 +60,7 @@ static bool mark_merging(const Run *run, GError **errp)
     g_autofree char *path =
         g_build_filename(run->opts.results, "merging", NULL);
 
-    return g_file_set_contents(path, "", 0, errp);
+    return g_file_set_contents(path, "begun\n", -1, errp);
 }
 
 static bool merge(Run *run, bool *settled, GError **errp)
