@@ -72,12 +72,13 @@ report() {
 #
 # -U looks at the counters when full_scans has grown by one, though the pass
 # under way may have seen its pages before it wrote to them.  Mainline's engine
-# fails it in one of five calls here, so it gets more tries, each one printed.
+# fails it in one of five calls here, and in most of them where other work delays
+# the virtual CPUs, so it gets more tries, each one printed.
 run_call() {
     log=$1
     shift
     tries=1
-    [ "$1" = -U ] && tries=5
+    [ "$1" = -U ] && tries=20
     while :; do
         timeout 150 "$bin/ksm_tests" "$@" >"$log" 2>&1 </dev/null
         status=$?
