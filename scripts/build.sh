@@ -28,7 +28,8 @@ readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
     --without-default-features --enable-virtfs --enable-attr --enable-cap-ng
     --disable-docs "--cc=ccache gcc")
 readonly QEMU_TESTS=(tests/qtest/ksm-test tests/qtest/qmp-cmd-test
-    tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-host
+    tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-auto
+    tests/unit/test-ksm-host tests/unit/test-ksm-host-pressure
     tests/unit/test-ksm-host-range)
 # Of tools/testing/selftests/vm
 readonly VM_SELFTESTS=(compaction_test gup_test khugepaged madv_populate

@@ -10,10 +10,12 @@
 #include "qapi/util.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
-#include "sysemu/qtest.h"
 #include "ksm-host.h"
 #include "ksm-host-range.h"
+#include "ksm-open.h"
+#include "ksm-policy.h"
 #include "ksm-ram.h"
+#include "ksm-reason.h"
 #include "trace.h"
 
 /* All RAM blocks, side by side with their ranges in this process */
@@ -21,15 +23,6 @@ typedef struct BlockTable {
     GArray *state;          /* of KsmRamState */
     GArray *range;          /* of KsmHostRange */
 } BlockTable;
-
-/*
- * Tests put a made-up host in place of the real one.  Nobody else can: the
- * variable is not looked at unless the machine runs under qtest.
- */
-static KsmHost *open_host(void)
-{
-    return ksm_host_new(qtest_enabled() ? getenv("QEMU_KSM_TEST_ROOT") : NULL);
-}
 
 /* Keeps the first problem for the answer, and traces every one. */
 static void note_problem(KsmStats *stats, GError *err)
@@ -183,6 +176,8 @@ static KsmVmInfo *convert_vm(const KsmHostStats *host,
     info->profit_bytes = field[KSM_HOST_PROC_PROFIT].s;
     info->has_merge_any = field[KSM_HOST_PROC_MERGE_ANY].present;
     info->merge_any = field[KSM_HOST_PROC_MERGE_ANY].u;
+    info->policy = ksm_policy_info();
+    info->has_policy = info->policy != NULL;
     return info;
 }
 
@@ -249,6 +244,10 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
         info->actual = state->reason == KSM_REFUSAL_NONE;
         info->mergeable_bytes = info->actual ? info->size : 0;
     }
+    if (!info->actual && ksm_reason_remedy(info->reason)) {
+        info->has_remedy = true;
+        info->remedy = g_strdup(ksm_reason_remedy(info->reason));
+    }
     info->has_merged_bytes = range->merged.present;
     info->merged_bytes = range->merged.u;
     return info;
@@ -279,7 +278,7 @@ static void fill_blocks(const KsmHost *host, bool fast, KsmStats *stats)
 
 KsmStats *qmp_query_ksm_stats(bool has_fast, bool fast, Error **errp)
 {
-    g_autoptr(KsmHost) host = open_host();
+    g_autoptr(KsmHost) host = ksm_open_host();
     KsmStats *stats = g_new0(KsmStats, 1);
     KsmHostStats host_stats;
     KsmHostProcess proc;

@@ -29,6 +29,7 @@ typedef struct KsmRamEntry {
 
 /* Protected by the big QEMU lock, as RAM blocks are. */
 static QTAILQ_HEAD(, KsmRamEntry) entries = QTAILQ_HEAD_INITIALIZER(entries);
+static const KsmRamPolicy *the_policy;
 
 static KsmRamEntry *find_entry(RAMBlock *block)
 {
@@ -55,7 +56,7 @@ static RAMBlock *find_block(void *host)
     return NULL;
 }
 
-static const char *block_name(RAMBlock *block)
+const char *ksm_ram_name(RAMBlock *block)
 {
     const char *id = qemu_ram_get_idstr(block);
 
@@ -75,6 +76,11 @@ char *ksm_ram_memdev(RAMBlock *block)
     HostMemoryBackend *backend = backend_of(block);
 
     return backend ? host_memory_backend_get_name(backend) : NULL;
+}
+
+bool ksm_ram_is_guest_ram(RAMBlock *block)
+{
+    return backend_of(block) && !block->mr->readonly;
 }
 
 /* Memory that is not ours to give advice about */
@@ -146,7 +152,8 @@ static int advise(const KsmRamState *state, void *host, size_t length)
                      merge ? QEMU_MADV_MERGEABLE : QEMU_MADV_UNMERGEABLE)) {
         error = errno;
     }
-    trace_ksm_ram_advise(block_name(state->block), host, length, merge, error);
+    trace_ksm_ram_advise(ksm_ram_name(state->block), host, length, merge,
+                         error);
     if (!merge && error == EINVAL) {
         /* Not to be merged, on a host that cannot: just as it should be */
         error = 0;
@@ -158,6 +165,9 @@ static int advise(const KsmRamState *state, void *host, size_t length)
 static void decide(KsmRamState *state)
 {
     state->reason = refused_by_owner(state->block);
+    if (state->reason == KSM_REFUSAL_NONE && the_policy) {
+        state->reason = the_policy->judge(state, the_policy->opaque);
+    }
     state->requested = state->reason == KSM_REFUSAL_NONE;
     state->error = 0;
     if (state->requested && current_machine && current_machine->cgs) {
@@ -179,6 +189,9 @@ static void decide_and_advise(KsmRamState *state)
         return;
     }
     state->error = advise(state, block->host, block->max_length);
+    if (!state->error) {
+        state->advised = is_wanted(state);
+    }
     by_kernel = refused_by_kernel(state->error);
     if (!is_wanted(state)) {
         if (by_kernel != KSM_REFUSAL_NONE) {
@@ -205,7 +218,7 @@ static void ksm_ram_added(RAMBlockNotifier *n, void *host, size_t size,
     entry->state.block = block;
     QTAILQ_INSERT_TAIL(&entries, entry, next);
     decide_and_advise(&entry->state);
-    trace_ksm_ram_added(block_name(block), max_size, entry->state.requested,
+    trace_ksm_ram_added(ksm_ram_name(block), max_size, entry->state.requested,
                         KsmRefusal_str(entry->state.reason));
 }
 
@@ -216,7 +229,7 @@ static void ksm_ram_removed(RAMBlockNotifier *n, void *host, size_t size,
     KsmRamEntry *entry = block ? find_entry(block) : NULL;
 
     if (entry) {
-        trace_ksm_ram_removed(block_name(block), max_size);
+        trace_ksm_ram_removed(ksm_ram_name(block), max_size);
         QTAILQ_REMOVE(&entries, entry, next);
         g_free(entry);
     }
@@ -255,30 +268,48 @@ void ksm_ram_remapped(RAMBlock *block, void *host, size_t length)
     }
 }
 
-bool ksm_ram_reconsider(MemoryRegion *mr, Error **errp)
+static bool reconsider(KsmRamState *state, Error **errp)
 {
-    KsmRamEntry *entry = find_entry(mr->ram_block);
-
-    if (!entry) {
-        return true;
-    }
-    decide_and_advise(&entry->state);
-    if (entry->state.reason == KSM_REFUSAL_KERNEL_REFUSED) {
-        error_setg_errno(errp, entry->state.error,
+    decide_and_advise(state);
+    if (state->reason == KSM_REFUSAL_KERNEL_REFUSED) {
+        error_setg_errno(errp, state->error,
                          "the kernel refused to make RAM block '%s' %s",
-                         block_name(entry->state.block),
-                         is_wanted(&entry->state) ? "mergeable"
-                                                  : "unmergeable");
+                         ksm_ram_name(state->block),
+                         is_wanted(state) ? "mergeable" : "unmergeable");
         return false;
     }
     return true;
 }
 
-void ksm_ram_reconsider_all(void)
+bool ksm_ram_reconsider(MemoryRegion *mr, Error **errp)
+{
+    KsmRamEntry *entry = find_entry(mr->ram_block);
+
+    return !entry || reconsider(&entry->state, errp);
+}
+
+bool ksm_ram_reconsider_all(Error **errp)
 {
     KsmRamEntry *entry;
+    bool ok = true;
 
     QTAILQ_FOREACH(entry, &entries, next) {
+        ok &= reconsider(&entry->state, ok ? errp : NULL);
+    }
+    return ok;
+}
+
+void ksm_ram_set_policy(const KsmRamPolicy *policy)
+{
+    the_policy = policy;
+}
+
+/* A policy may go by names, and blocks get theirs after they were added. */
+void ksm_ram_named(RAMBlock *block)
+{
+    KsmRamEntry *entry = the_policy ? find_entry(block) : NULL;
+
+    if (entry) {
         decide_and_advise(&entry->state);
     }
 }
