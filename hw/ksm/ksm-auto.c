@@ -68,6 +68,24 @@ KsmAutoState ksm_auto_decide(KsmAutoState state, const KsmAutoConfig *config,
     return next;
 }
 
+KsmHeatState ksm_heat_decide(KsmHeatState state, int written,
+                             unsigned hot_percent)
+{
+    bool change = state.hot ? written * 2 <= (int)hot_percent
+                            : written > (int)hot_percent;
+
+    if (written < 0) {
+        return state;
+    }
+    state.streak = change ? state.streak + 1 : 0;
+    if (state.streak >= (state.hot ? KSM_HEAT_LOOKS_COOL
+                                   : KSM_HEAT_LOOKS_HOT)) {
+        state.hot = !state.hot;
+        state.streak = 0;
+    }
+    return state;
+}
+
 bool ksm_sharing_collapsed(const KsmSharing *before, const KsmSharing *after,
                            uint64_t *breaks)
 {

@@ -57,6 +57,26 @@ typedef struct KsmAutoState {
 KsmAutoState ksm_auto_decide(KsmAutoState state, const KsmAutoConfig *config,
                              const KsmAutoSample *sample);
 
+/* Whether a part of memory is left out because it is written to too often */
+typedef struct KsmHeatState {
+    bool hot;
+    unsigned streak;            /* looks in a row that spoke for a change */
+} KsmHeatState;
+
+/* So many in a row make a part hot, or cool again */
+#define KSM_HEAT_LOOKS_HOT 2
+#define KSM_HEAT_LOOKS_COOL 6
+
+/**
+ * ksm_heat_decide:
+ * @written: percent that was written to since the last look; below 0: unknown
+ * @hot_percent: more than that is hot, half of it or less is cool
+ *
+ * Returns: what follows @state; equal to it if nothing is known.
+ */
+KsmHeatState ksm_heat_decide(KsmHeatState state, int written,
+                             unsigned hot_percent);
+
 /* What a process has merged, at one time */
 typedef struct KsmSharing {
     bool known;

@@ -36,6 +36,7 @@ typedef enum Number {
     STALL_PERCENT,
     DWELL_SECONDS,
     INTERVAL_SECONDS,
+    HOT_PERCENT,
     NUMBER__MAX,
 } Number;
 
@@ -67,6 +68,11 @@ static const struct {
     [INTERVAL_SECONDS] = {
         "interval-seconds", "auto: time between two looks at the host",
         1, 3600, 10
+    },
+    [HOT_PERCENT] = {
+        "hot-percent",
+        "auto: leave out what is written to more between two looks (100: no)",
+        1, 100, 50
     },
 };
 
@@ -219,6 +225,7 @@ static KsmWatchConfig watch_config(const KsmPolicy *policy)
             .dwell_ms = policy->number[DWELL_SECONDS] * 1000,
         },
         .interval_ms = policy->number[INTERVAL_SECONDS] * 1000,
+        .hot_percent = policy->number[HOT_PERCENT],
     };
 }
 
@@ -498,6 +505,13 @@ static bool to_percent(const KsmHostValue *hundredths, double *percent)
     return hundredths->present;
 }
 
+static void add_hot_bytes(const KsmRamState *state, void *opaque)
+{
+    KsmPolicyInfo *info = opaque;
+
+    info->hot_bytes += state->hot_bytes;
+}
+
 KsmPolicyInfo *ksm_policy_info(void)
 {
     KsmPolicy *policy = the_policy;
@@ -520,5 +534,6 @@ KsmPolicyInfo *ksm_policy_info(void)
         info->has_stall_percent = to_percent(&pressure->stall,
                                              &info->stall_percent);
     }
+    ksm_ram_foreach(add_hot_bytes, info);
     return info;
 }

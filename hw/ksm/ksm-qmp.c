@@ -220,6 +220,15 @@ static void set_verified(KsmBlockInfo *info, const KsmHostRange *range)
     }
 }
 
+/*
+ * Who cannot live with guest RAM being discarded has pinned it: VFIO above all.
+ * The kernel may merge it, but the engine finds every page in use.
+ */
+static bool is_pinned(RAMBlock *block)
+{
+    return ram_block_discard_is_disabled() && ksm_ram_is_guest_ram(block);
+}
+
 static KsmBlockInfo *convert_block(const KsmRamState *state,
                                    const KsmHostRange *range)
 {
@@ -243,8 +252,15 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
     } else {
         info->actual = state->reason == KSM_REFUSAL_NONE;
         info->mergeable_bytes = info->actual ? info->size : 0;
+        if (state->reason == KSM_REFUSAL_WRITE_HOT) {
+            info->mergeable_bytes = info->size - state->hot_bytes;
+        }
     }
-    if (!info->actual && ksm_reason_remedy(info->reason)) {
+    if (info->reason == KSM_REFUSAL_NONE && is_pinned(block)) {
+        info->reason = KSM_REFUSAL_PINNED;
+    }
+    if ((!info->actual || info->reason == KSM_REFUSAL_PINNED) &&
+        ksm_reason_remedy(info->reason)) {
         info->has_remedy = true;
         info->remedy = g_strdup(ksm_reason_remedy(info->reason));
     }

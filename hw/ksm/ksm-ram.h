@@ -19,6 +19,7 @@ typedef struct KsmRamState {
     KsmRefusal reason;
     int error;              /* errno of the last advice, 0 if accepted */
     bool advised;           /* the kernel has accepted "mergeable" */
+    uint64_t hot_bytes;     /* left out: written to too often */
 } KsmRamState;
 
 typedef void (*KsmRamFunc)(const KsmRamState *state, void *opaque);
@@ -51,6 +52,30 @@ void ksm_ram_foreach(KsmRamFunc func, void *opaque);
  * Context: big QEMU lock held.
  */
 void ksm_ram_set_policy(const KsmRamPolicy *policy);
+
+/**
+ * ksm_ram_generation:
+ *
+ * Context: big QEMU lock held.
+ *
+ * Returns: a number that differs from earlier ones after blocks have come,
+ * gone, changed their size or were decided about.
+ */
+unsigned ksm_ram_generation(void);
+
+/**
+ * ksm_ram_set_hot:
+ * @region_size: bytes, a multiple of the host's page size
+ * @hot: a bit for each region of @block from its start; NULL: none is hot
+ * @regions: number of bits; what lies behind is not hot
+ *
+ * Leave out the hot regions from now on.  What was merged there is given back.
+ * Does nothing if @block is gone.
+ *
+ * Context: big QEMU lock held.
+ */
+void ksm_ram_set_hot(RAMBlock *block, uint64_t region_size,
+                     const unsigned long *hot, size_t regions);
 
 /**
  * ksm_ram_name:

@@ -29,6 +29,15 @@ static const struct {
         "the host is not short of memory",
         "to merge all the same, set the ksm-policy object's property mode to on"
     },
+    [KSM_REFUSAL_WRITE_HOT] = {
+        "some of it is written to all the time",
+        "to merge it all the same, set the ksm-policy object's property "
+        "hot-percent to 100"
+    },
+    [KSM_REFUSAL_PINNED] = {
+        "a device that was assigned to the guest pins it",
+        "unplug devices that use VFIO"
+    },
     [KSM_REFUSAL_CONFIDENTIAL_GUEST] = { "the guest is confidential" },
     [KSM_REFUSAL_DEVICE_MEMORY] = { "it is the memory of a device" },
     [KSM_REFUSAL_SHARED_MAPPING] = {
@@ -68,5 +77,6 @@ bool ksm_reason_is_policy(KsmRefusal reason)
 {
     return reason == KSM_REFUSAL_DISABLED_BY_POLICY ||
            reason == KSM_REFUSAL_EXCLUDED_BY_POLICY ||
-           reason == KSM_REFUSAL_NO_PRESSURE;
+           reason == KSM_REFUSAL_NO_PRESSURE ||
+           reason == KSM_REFUSAL_WRITE_HOT;
 }

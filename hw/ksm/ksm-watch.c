@@ -7,6 +7,7 @@
 #include "qemu/timer.h"
 #include "qapi/qapi-events-ksm.h"
 #include "ksm-open.h"
+#include "ksm-regions.h"
 #include "ksm-watch.h"
 #include "trace.h"
 
@@ -23,6 +24,7 @@ struct KsmWatch {
     QEMUTimer *timer;
     KsmAutoState state;
     KsmHostPressure pressure;
+    KsmRegions *regions;        /* NULL if nothing is left out */
     KsmSharing sharing;         /* at the start of the time span */
     unsigned looks;
 };
@@ -98,6 +100,21 @@ static void watch_sharing(KsmWatch *watch, const KsmHost *host)
     watch->sharing = now;
 }
 
+/* Costs nothing while nothing is offered: what is left out just stays so. */
+static void watch_heat(KsmWatch *watch)
+{
+    unsigned hot_percent = watch->config.hot_percent;
+
+    if (hot_percent >= 100) {
+        g_clear_pointer(&watch->regions, ksm_regions_free);
+    } else if (watch->state.merging) {
+        if (!watch->regions) {
+            watch->regions = ksm_regions_new();
+        }
+        ksm_regions_look(watch->regions, hot_percent);
+    }
+}
+
 static void look_in(KsmWatch *watch, int64_t ms)
 {
     timer_mod(watch->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + ms);
@@ -109,6 +126,7 @@ static void look(void *opaque)
     g_autoptr(KsmHost) host = ksm_open_host();
 
     decide(watch, host);
+    watch_heat(watch);
     watch_sharing(watch, host);
     look_in(watch, watch->config.interval_ms);
 }
@@ -130,6 +148,7 @@ void ksm_watch_free(KsmWatch *watch)
 {
     if (watch) {
         timer_free(watch->timer);
+        ksm_regions_free(watch->regions);
         g_free(watch);
     }
 }

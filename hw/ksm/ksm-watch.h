@@ -13,6 +13,7 @@ typedef struct KsmWatch KsmWatch;
 typedef struct KsmWatchConfig {
     KsmAutoConfig limits;
     int64_t interval_ms;        /* between two looks */
+    unsigned hot_percent;       /* leave out what is written to more; 100: no */
 } KsmWatchConfig;
 
 /* Called by the main loop, big QEMU lock held; must not free the watch. */

@@ -269,6 +269,81 @@ static void test_collapse(const void *counted)
     qtest_quit(qts);
 }
 
+#define HOT_START (16 * MiB)
+#define HOT_SIZE (2 * MiB)
+#define HEAT_RAM (64 * MiB)
+
+/* Goes on writing, if @writing, until the guest's RAM has this reason */
+static void wait_reason(QTestState *qts, bool writing, const char *reason)
+{
+    static uint8_t content;
+
+    for (;;) {
+        g_autoptr(KsmStats) stats = ksm_test_query_fast(qts);
+        KsmBlockInfo *block = ksm_test_find_block(stats, "pc.ram");
+
+        if (g_str_equal(KsmRefusal_str(block->reason), reason)) {
+            return;
+        }
+        if (writing) {
+            qtest_memset(qts, HOT_START, ++content, HOT_SIZE);
+        }
+        g_usleep(100 * 1000);
+    }
+}
+
+static void check_hot(QTestState *qts, uint64_t bytes)
+{
+    g_autoptr(KsmStats) stats = ksm_test_query(qts);
+    g_autoptr(KsmStats) fast = ksm_test_query_fast(qts);
+    KsmBlockInfo *block = ksm_test_find_block(stats, "pc.ram");
+
+    g_assert_cmpuint(stats->vm->policy->hot_bytes, ==, bytes);
+    g_assert_true(block->requested && block->verified);
+    g_assert_cmpint(block->actual, ==, bytes == 0);
+    g_assert_cmpint(block->has_remedy, ==, bytes != 0);
+    g_assert_cmpuint(block->mergeable_bytes, ==, HEAT_RAM - bytes);
+    block = ksm_test_find_block(fast, "pc.ram");
+    g_assert_cmpuint(block->mergeable_bytes, ==, HEAT_RAM - bytes);
+}
+
+/* One region is written to all the time, one was once, others never. */
+static void test_heat(void)
+{
+    g_autoptr(FakeRoot) root = fake_root_new();
+    QTestState *qts;
+
+    if (!ksm_test_kernel_merges()) {
+        g_test_skip(NO_KSM);
+        return;
+    }
+    set_available(root, 1);
+    fake_root_add_linux_6_1(root);
+    ksm_test_link_file(root, "smaps");
+    ksm_test_link_file(root, "pagemap");
+    qts = ksm_test_start(root, "-machine q35 -m 64");
+    qtest_memset(qts, 20 * MiB, 7, 4 * MiB);
+    ksm_test_add_policy(qts, AUTO);
+    wait_changed(qts, "merging", "low-memory");
+    check_hot(qts, 0);
+    wait_reason(qts, true, "write-hot");
+    check_hot(qts, HOT_SIZE);
+    g_assert_true(ksm_test_is_mergeable(HEAT_RAM - HOT_START - HOT_SIZE));
+
+    ksm_test_set(qts, "hot-percent", QOBJECT(qnum_from_int(100)));
+    wait_reason(qts, true, "none");
+    check_hot(qts, 0);
+    ksm_test_set(qts, "hot-percent", QOBJECT(qnum_from_int(50)));
+    wait_reason(qts, true, "write-hot");
+    wait_reason(qts, false, "none");
+    check_hot(qts, 0);
+    wait_reason(qts, true, "write-hot");
+    ksm_test_del_object(qts, "policy");
+    ksm_test_check_block(qts, "pc.ram", true, "none");
+    g_assert_true(ksm_test_is_mergeable(HEAT_RAM));
+    qtest_quit(qts);
+}
+
 void ksm_test_add_auto(void)
 {
     qtest_add_func("/ksm/auto/low-memory", test_low_memory);
@@ -276,6 +351,7 @@ void ksm_test_add_auto(void)
     qtest_add_func("/ksm/auto/dwell", test_dwell);
     qtest_add_func("/ksm/auto/unknown", test_unknown);
     qtest_add_func("/ksm/auto/delete", test_delete);
+    qtest_add_func("/ksm/auto/heat", test_heat);
     qtest_add_data_func("/ksm/auto/collapse/counted", "counted",
                         test_collapse);
     qtest_add_data_func("/ksm/auto/collapse/not-counted", NULL, test_collapse);

@@ -29,6 +29,7 @@ static const struct {
     { "stall-percent", 0, 100, 5 },
     { "dwell-seconds", 1, 86400, 60 },
     { "interval-seconds", 1, 3600, 10 },
+    { "hot-percent", 1, 100, 50 },
 };
 
 /* What the property is, to be freed by the caller */

@@ -71,6 +71,14 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args)
     return qts;
 }
 
+void ksm_test_link_file(const FakeRoot *root, const char *name)
+{
+    g_autofree char *to = g_strconcat("/proc/self/", name, NULL);
+    g_autofree char *from = fake_root_path(root, to);
+
+    g_assert_cmpint(symlink(to, from), ==, 0);
+}
+
 static KsmStats *decode(QDict *resp)
 {
     Visitor *v;

@@ -20,6 +20,9 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args);
 /* Process id of the QEMU that was started last */
 extern int ksm_test_qemu_pid;
 
+/* The real /proc/self/@name in a made-up host: found by QEMU, self is QEMU. */
+void ksm_test_link_file(const FakeRoot *root, const char *name);
+
 /* query-ksm-stats, without and with fast=true */
 KsmStats *ksm_test_query(QTestState *qts);
 KsmStats *ksm_test_query_fast(QTestState *qts);

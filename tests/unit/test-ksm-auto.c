@@ -244,6 +244,59 @@ static void test_collapse(void)
     }
 }
 
+/* What is seen at each look, and whether it is hot then */
+static void test_heat(void)
+{
+    static const struct {
+        int written[16];
+        const char *hot;        /* a character for each look */
+    } row[] = {
+        { { 0, 100, 0, 100, 0, 100 }, "......" },
+        { { 51, 51, 51 }, ".##" },
+        { { 50, 50, 50 }, "..." },
+        /* Unknown is no look at all */
+        { { 51, -1, -1, 51, -1 }, "...##" },
+        { { -1, -1, -1 }, "..." },
+        /* Half is cool, if it stays so */
+        { { 51, 51, 25, 25, 25, 25, 25, 25, 0 }, ".######.." },
+        { { 51, 51, 26, 26, 26, 26, 26, 26, 26, 26 }, ".#########" },
+        { { 51, 51, 0, 0, 0, 0, 0, 26, 0, 0, 0, 0, 0, 0, 0 },
+          ".############.." },
+        { { 51, 51, 0, 0, -1, 0, 0, -1, 0, 0 }, ".########." },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(row); i++) {
+        KsmHeatState state = { false };
+
+        for (int j = 0; row[i].hot[j]; j++) {
+            g_test_message("row %zu look %d", i, j);
+            state = ksm_heat_decide(state, row[i].written[j], 50);
+            g_assert_cmpint(state.hot, ==, row[i].hot[j] == '#');
+        }
+    }
+}
+
+/* Never closer than the looks in a row that it takes */
+static void test_heat_random(void)
+{
+    KsmHeatState state = { false };
+    int since = 0;
+
+    for (int i = 0; i < 1000000; i++) {
+        int limit = g_test_rand_int_range(1, 101);
+        KsmHeatState next = ksm_heat_decide(state,
+            g_test_rand_int_range(-1, 101), limit);
+
+        since++;
+        if (next.hot != state.hot) {
+            g_assert_cmpint(since, >=, state.hot ? KSM_HEAT_LOOKS_COOL
+                                                 : KSM_HEAT_LOOKS_HOT);
+            since = 0;
+        }
+        state = next;
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -253,5 +306,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ksm-auto/random", test_random);
     g_test_add_func("/ksm-auto/band", test_band);
     g_test_add_func("/ksm-auto/collapse", test_collapse);
+    g_test_add_func("/ksm-auto/heat", test_heat);
+    g_test_add_func("/ksm-auto/heat-random", test_heat_random);
     return g_test_run();
 }
