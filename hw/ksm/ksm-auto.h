@@ -13,9 +13,9 @@
 
 /* What an administrator may set; percentages are whole ones */
 typedef struct KsmAutoConfig {
-    unsigned min_free;          /* less memory available is pressure; 0: any */
+    unsigned min_free;          /* less available is pressure; 0: unused */
     unsigned hysteresis;        /* so much more has to be available to stop */
-    unsigned stall;             /* tasks stalled for longer: pressure; 0: any */
+    unsigned stall;             /* tasks stalled for longer is, too; 0: unused */
     unsigned dwell_ms;          /* shortest time between two changes */
 } KsmAutoConfig;
 

@@ -3,7 +3,7 @@
  * How much of guest RAM is written to: by looking at some of its pages
  *
  * A few pages of each range, chosen by chance, are hashed at each look, and
- * differ from the last time or not.  That costs a millisecond a look, and
+ * differ from the last time or not.  That costs some 2 ms a look, and
  * nothing in between.
  *
  * KVM's dirty log would see every write, but is neither cheap nor safe to use

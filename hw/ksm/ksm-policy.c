@@ -47,7 +47,7 @@ static const struct {
 } number_desc[NUMBER__MAX] = {
     [MIN_FREE_PERCENT] = {
         "min-free-percent",
-        "auto: merge if less of the host's memory is available (0: any)",
+        "auto: merge if less of the host's memory is available (0: do not look)",
         0, 75, 20
     },
     [HYSTERESIS_PERCENT] = {
@@ -58,7 +58,7 @@ static const struct {
     [STALL_PERCENT] = {
         "stall-percent",
         "auto: merge if tasks of the host wait for memory for so much of "
-        "their time (0: any)",
+        "their time (0: do not look)",
         0, 100, 5
     },
     [DWELL_SECONDS] = {

@@ -16,6 +16,7 @@
 
 #define POLICY " -object ksm-policy,id=policy"
 #define DIMM_PORT 0xa00
+#define VIRTIO_MEM_ID "0000:00:01.0/mem"
 #define STR(s) QOBJECT(qstring_from_str(s))
 
 /* Memory that a device has used goes away when its last reader is done */
@@ -172,6 +173,84 @@ static void test_resizable(void)
     qtest_quit(qts);
 }
 
+/* Memory that a device plugs and unplugs piece by piece is advised in full */
+static void test_virtio_mem(void)
+{
+    QTestState *qts;
+
+    if (!ksm_test_kernel_merges()) {
+        g_test_skip(NO_KSM);
+        return;
+    }
+    qts = ksm_test_start(NULL, "-machine q35 -m 16,maxmem=512M -object "
+                         "memory-backend-ram,id=mem,size=130M,reserve=off "
+                         "-device virtio-mem-pci,id=dev,memdev=mem" POLICY);
+    ksm_test_check_block(qts, VIRTIO_MEM_ID, true, "none");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', 'arguments': {"
+                             " 'path': '/machine/peripheral/dev',"
+                             " 'property': 'requested-size',"
+                             " 'value': 67108864 } }");
+    ksm_test_check_block(qts, VIRTIO_MEM_ID, true, "none");
+    g_assert_true(ksm_test_is_mergeable(130 * MiB));
+    ksm_test_set(qts, "mode", STR("off"));
+    ksm_test_check_block(qts, VIRTIO_MEM_ID, false, "disabled-by-policy");
+    qtest_quit(qts);
+}
+
+static void wait_status(QTestState *qts, const char *command,
+                        const char *status)
+{
+    for (;;) {
+        QDict *resp = qtest_qmp(qts, "{ 'execute': %s }", command);
+        QDict *data = qdict_get_qdict(resp, "return");
+        const char *now = qdict_get_try_str(data, "status");
+        bool done = now && g_str_equal(now, status);
+
+        g_assert_true(!now || !g_str_equal(now, "failed"));
+        qobject_unref(resp);
+        if (done) {
+            return;
+        }
+        g_usleep(10 * 1000);
+    }
+}
+
+/* The policy stays behind: each side has its own, or none */
+static void test_migrate(const void *policy)
+{
+    g_autoptr(FakeRoot) folder = fake_root_new();
+    g_autofree char *path = fake_root_path(folder, "/state");
+    g_autofree char *uri = g_strdup_printf("exec:cat > %s", path);
+    g_autofree char *args = g_strdup_printf("-machine q35 -m 27 -incoming "
+                                            "'exec:cat %s'%s", path,
+                                            (const char *)policy);
+    QTestState *qts;
+
+    if (!ksm_test_kernel_merges()) {
+        g_test_skip(NO_KSM);
+        return;
+    }
+    qts = ksm_test_start(NULL, "-machine q35 -m 27" POLICY);
+    qtest_memset(qts, 16 * MiB, 0x5a, 4096);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    wait_status(qts, "query-migrate", "completed");
+    ksm_test_check_block(qts, "pc.ram", true, "none");
+    qtest_quit(qts);
+
+    qts = ksm_test_start(NULL, args);
+    wait_status(qts, "query-status", "running");
+    if (*(const char *)policy) {
+        ksm_test_check_block(qts, "pc.ram", false, "disabled-by-policy");
+        ksm_test_check_block(qts, "pc.bios", false, "excluded-by-policy");
+    } else {
+        ksm_test_check_block(qts, "pc.ram", true, "none");
+        ksm_test_check_block(qts, "pc.bios", true, "none");
+    }
+    g_assert_cmphex(qtest_readl(qts, 16 * MiB), ==, 0x5a5a5a5a);
+    qtest_quit(qts);
+}
+
 #define ASKED "-machine q35,mem-merge=on -m 27"
 #define SHARED " -object memory-backend-ram,id=ram,size=27M,share=on " \
                "-machine memory-backend=ram"
@@ -222,6 +301,10 @@ void ksm_test_add_life(void)
     qtest_add_func("/ksm/life/confidential", test_confidential);
     qtest_add_func("/ksm/life/locked", test_locked);
     qtest_add_func("/ksm/life/resizable", test_resizable);
+    qtest_add_func("/ksm/life/virtio-mem", test_virtio_mem);
+    qtest_add_data_func("/ksm/life/migrate/other", POLICY ",mode=off",
+                        test_migrate);
+    qtest_add_data_func("/ksm/life/migrate/none", "", test_migrate);
     for (size_t i = 0; i < G_N_ELEMENTS(warning); i++) {
         g_autofree char *path = g_strconcat("/ksm/warning/", warning[i].name,
                                             NULL);
