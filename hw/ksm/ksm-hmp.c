@@ -73,10 +73,12 @@ static void print_policy(Monitor *mon, const KsmPolicyInfo *policy)
     g_autoptr(GDateTime) when = g_date_time_new_from_unix_local(policy->when);
     g_autofree char *text = when ? g_date_time_format(when, "%F %T") : NULL;
 
-    monitor_printf(mon, "Policy %.24s: mode %s, %s since %s (%s)\n",
-                   policy->id, OnOffAuto_str(policy->mode),
+    monitor_printf(mon, "Policy %.48s, mode %s:\n", policy->id,
+                   OnOffAuto_str(policy->mode));
+    monitor_printf(mon, "  %-16s since %s, %s\n",
                    KsmPolicyState_str(policy->state), text ? text : "-",
                    KsmPolicyReason_str(policy->reason));
+    print_size(mon, "left out", policy->hot_bytes != 0, policy->hot_bytes);
 }
 
 static const char *state_text(const KsmBlockInfo *block)
