@@ -108,7 +108,7 @@ layer_unit() {
         done
     fi
     if tests=$(artefact qemu-tests); then
-        for program in "$tests"/test-ksm-host*; do
+        for program in "$tests"/test-ksm-*; do
             tap "unit $(basename "$program")" "$program" --tap -k
         done
     fi

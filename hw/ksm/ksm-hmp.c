@@ -68,6 +68,19 @@ static void print_vm(Monitor *mon, const KsmVmInfo *vm)
     }
 }
 
+static void print_policy(Monitor *mon, const KsmPolicyInfo *policy)
+{
+    g_autoptr(GDateTime) when = g_date_time_new_from_unix_local(policy->when);
+    g_autofree char *text = when ? g_date_time_format(when, "%F %T") : NULL;
+
+    monitor_printf(mon, "Policy %.48s, mode %s:\n", policy->id,
+                   OnOffAuto_str(policy->mode));
+    monitor_printf(mon, "  %-16s since %s, %s\n",
+                   KsmPolicyState_str(policy->state), text ? text : "-",
+                   KsmPolicyReason_str(policy->reason));
+    print_size(mon, "left out", policy->hot_bytes != 0, policy->hot_bytes);
+}
+
 static const char *state_text(const KsmBlockInfo *block)
 {
     if (block->actual) {
@@ -105,6 +118,9 @@ static void hmp_info_ksm(Monitor *mon, const QDict *qdict)
     }
     print_host(mon, stats->host);
     print_vm(mon, stats->vm);
+    if (stats->vm->has_policy) {
+        print_policy(mon, stats->vm->policy);
+    }
     monitor_printf(mon, "%-26s %10s %10s %-9s  %s\n", "RAM block", "size",
                    "merged", "state", "why not");
     for (KsmBlockInfoList *item = stats->blocks; item; item = item->next) {

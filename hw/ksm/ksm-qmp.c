@@ -10,10 +10,12 @@
 #include "qapi/util.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
-#include "sysemu/qtest.h"
 #include "ksm-host.h"
 #include "ksm-host-range.h"
+#include "ksm-open.h"
+#include "ksm-policy.h"
 #include "ksm-ram.h"
+#include "ksm-reason.h"
 #include "trace.h"
 
 /* All RAM blocks, side by side with their ranges in this process */
@@ -21,15 +23,6 @@ typedef struct BlockTable {
     GArray *state;          /* of KsmRamState */
     GArray *range;          /* of KsmHostRange */
 } BlockTable;
-
-/*
- * Tests put a made-up host in place of the real one.  Nobody else can: the
- * variable is not looked at unless the machine runs under qtest.
- */
-static KsmHost *open_host(void)
-{
-    return ksm_host_new(qtest_enabled() ? getenv("QEMU_KSM_TEST_ROOT") : NULL);
-}
 
 /* Keeps the first problem for the answer, and traces every one. */
 static void note_problem(KsmStats *stats, GError *err)
@@ -183,6 +176,8 @@ static KsmVmInfo *convert_vm(const KsmHostStats *host,
     info->profit_bytes = field[KSM_HOST_PROC_PROFIT].s;
     info->has_merge_any = field[KSM_HOST_PROC_MERGE_ANY].present;
     info->merge_any = field[KSM_HOST_PROC_MERGE_ANY].u;
+    info->policy = ksm_policy_info();
+    info->has_policy = info->policy != NULL;
     return info;
 }
 
@@ -225,6 +220,15 @@ static void set_verified(KsmBlockInfo *info, const KsmHostRange *range)
     }
 }
 
+/*
+ * Who cannot live with guest RAM being discarded has pinned it: VFIO above all.
+ * The kernel may merge it, but the engine finds every page in use.
+ */
+static bool is_pinned(RAMBlock *block)
+{
+    return ram_block_discard_is_disabled() && ksm_ram_is_guest_ram(block);
+}
+
 static KsmBlockInfo *convert_block(const KsmRamState *state,
                                    const KsmHostRange *range)
 {
@@ -248,6 +252,17 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
     } else {
         info->actual = state->reason == KSM_REFUSAL_NONE;
         info->mergeable_bytes = info->actual ? info->size : 0;
+        if (state->reason == KSM_REFUSAL_WRITE_HOT) {
+            info->mergeable_bytes = info->size - state->hot_bytes;
+        }
+    }
+    if (info->reason == KSM_REFUSAL_NONE && is_pinned(block)) {
+        info->reason = KSM_REFUSAL_PINNED;
+    }
+    if ((!info->actual || info->reason == KSM_REFUSAL_PINNED) &&
+        ksm_reason_remedy(info->reason)) {
+        info->has_remedy = true;
+        info->remedy = g_strdup(ksm_reason_remedy(info->reason));
     }
     info->has_merged_bytes = range->merged.present;
     info->merged_bytes = range->merged.u;
@@ -279,7 +294,7 @@ static void fill_blocks(const KsmHost *host, bool fast, KsmStats *stats)
 
 KsmStats *qmp_query_ksm_stats(bool has_fast, bool fast, Error **errp)
 {
-    g_autoptr(KsmHost) host = open_host();
+    g_autoptr(KsmHost) host = ksm_open_host();
     KsmStats *stats = g_new0(KsmStats, 1);
     KsmHostStats host_stats;
     KsmHostProcess proc;

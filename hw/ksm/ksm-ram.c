@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bitmap.h"
 #include "qemu/main-loop.h"
 #include "qemu/madvise.h"
 #include "qemu/queue.h"
@@ -24,11 +25,16 @@
 
 typedef struct KsmRamEntry {
     KsmRamState state;
+    unsigned long *hot;     /* a bit for each region; NULL: none is hot */
+    uint64_t region_size;   /* bytes, unless @hot is NULL */
+    size_t regions;
     QTAILQ_ENTRY(KsmRamEntry) next;
 } KsmRamEntry;
 
 /* Protected by the big QEMU lock, as RAM blocks are. */
 static QTAILQ_HEAD(, KsmRamEntry) entries = QTAILQ_HEAD_INITIALIZER(entries);
+static const KsmRamPolicy *the_policy;
+static unsigned generation;
 
 static KsmRamEntry *find_entry(RAMBlock *block)
 {
@@ -55,7 +61,7 @@ static RAMBlock *find_block(void *host)
     return NULL;
 }
 
-static const char *block_name(RAMBlock *block)
+const char *ksm_ram_name(RAMBlock *block)
 {
     const char *id = qemu_ram_get_idstr(block);
 
@@ -75,6 +81,11 @@ char *ksm_ram_memdev(RAMBlock *block)
     HostMemoryBackend *backend = backend_of(block);
 
     return backend ? host_memory_backend_get_name(backend) : NULL;
+}
+
+bool ksm_ram_is_guest_ram(RAMBlock *block)
+{
+    return backend_of(block) && !block->mr->readonly;
 }
 
 /* Memory that is not ours to give advice about */
@@ -137,16 +148,17 @@ static bool is_wanted(const KsmRamState *state)
     return state->requested && state->reason != KSM_REFUSAL_CONFIDENTIAL_GUEST;
 }
 
-static int advise(const KsmRamState *state, void *host, size_t length)
+static int advise_run(const KsmRamState *state, void *host, size_t length,
+                      bool merge)
 {
-    bool merge = is_wanted(state);
     int error = 0;
 
     if (qemu_madvise(host, length,
                      merge ? QEMU_MADV_MERGEABLE : QEMU_MADV_UNMERGEABLE)) {
         error = errno;
     }
-    trace_ksm_ram_advise(block_name(state->block), host, length, merge, error);
+    trace_ksm_ram_advise(ksm_ram_name(state->block), host, length, merge,
+                         error);
     if (!merge && error == EINVAL) {
         /* Not to be merged, on a host that cannot: just as it should be */
         error = 0;
@@ -154,10 +166,55 @@ static int advise(const KsmRamState *state, void *host, size_t length)
     return error;
 }
 
+/* Is it left out, and from @offset up to where is that the same? */
+static bool is_hot(const KsmRamEntry *entry, uint64_t offset, uint64_t *end)
+{
+    size_t region, next;
+    bool hot;
+
+    *end = entry->state.block->max_length;
+    if (!entry->hot || offset / entry->region_size >= entry->regions) {
+        return false;
+    }
+    region = offset / entry->region_size;
+    hot = test_bit(region, entry->hot);
+    next = hot ? find_next_zero_bit(entry->hot, entry->regions, region)
+               : find_next_bit(entry->hot, entry->regions, region);
+    if (hot || next < entry->regions) {
+        *end = MIN(*end, next * entry->region_size);
+    }
+    return hot;
+}
+
+/* The first error of several; each run is told all the same */
+static int advise(const KsmRamEntry *entry, void *host, size_t length)
+{
+    const KsmRamState *state = &entry->state;
+    uint8_t *start = state->block->host;
+    uint64_t offset = (uint8_t *)host - start, end = offset + length, next;
+    int first = 0;
+
+    if (!is_wanted(state)) {
+        return advise_run(state, host, length, false);
+    }
+    for (; offset < end; offset = next) {
+        bool hot = is_hot(entry, offset, &next);
+        int error;
+
+        next = MIN(next, end);
+        error = advise_run(state, start + offset, next - offset, !hot);
+        first = first ? first : error;
+    }
+    return first;
+}
+
 /* What is wanted; the kernel has not been asked yet */
 static void decide(KsmRamState *state)
 {
     state->reason = refused_by_owner(state->block);
+    if (state->reason == KSM_REFUSAL_NONE && the_policy) {
+        state->reason = the_policy->judge(state, the_policy->opaque);
+    }
     state->requested = state->reason == KSM_REFUSAL_NONE;
     state->error = 0;
     if (state->requested && current_machine && current_machine->cgs) {
@@ -169,8 +226,9 @@ static void decide(KsmRamState *state)
  * "Not mergeable" is told to the kernel as well: the process may have
  * inherited a setting that makes all its memory mergeable.
  */
-static void decide_and_advise(KsmRamState *state)
+static void decide_and_advise(KsmRamEntry *entry)
 {
+    KsmRamState *state = &entry->state;
     RAMBlock *block = state->block;
     KsmRefusal by_kernel;
 
@@ -178,7 +236,10 @@ static void decide_and_advise(KsmRamState *state)
     if (state->reason == KSM_REFUSAL_DEVICE_MEMORY) {
         return;
     }
-    state->error = advise(state, block->host, block->max_length);
+    state->error = advise(entry, block->host, block->max_length);
+    if (!state->error) {
+        state->advised = is_wanted(state);
+    }
     by_kernel = refused_by_kernel(state->error);
     if (!is_wanted(state)) {
         if (by_kernel != KSM_REFUSAL_NONE) {
@@ -189,6 +250,9 @@ static void decide_and_advise(KsmRamState *state)
     state->reason = refused_by_kind(block);
     if (state->reason == KSM_REFUSAL_NONE) {
         state->reason = by_kernel;
+    }
+    if (state->reason == KSM_REFUSAL_NONE && state->hot_bytes) {
+        state->reason = KSM_REFUSAL_WRITE_HOT;
     }
 }
 
@@ -204,8 +268,9 @@ static void ksm_ram_added(RAMBlockNotifier *n, void *host, size_t size,
     entry = g_new0(KsmRamEntry, 1);
     entry->state.block = block;
     QTAILQ_INSERT_TAIL(&entries, entry, next);
-    decide_and_advise(&entry->state);
-    trace_ksm_ram_added(block_name(block), max_size, entry->state.requested,
+    generation++;
+    decide_and_advise(entry);
+    trace_ksm_ram_added(ksm_ram_name(block), max_size, entry->state.requested,
                         KsmRefusal_str(entry->state.reason));
 }
 
@@ -216,8 +281,10 @@ static void ksm_ram_removed(RAMBlockNotifier *n, void *host, size_t size,
     KsmRamEntry *entry = block ? find_entry(block) : NULL;
 
     if (entry) {
-        trace_ksm_ram_removed(block_name(block), max_size);
+        trace_ksm_ram_removed(ksm_ram_name(block), max_size);
         QTAILQ_REMOVE(&entries, entry, next);
+        generation++;
+        g_free(entry->hot);
         g_free(entry);
     }
 }
@@ -227,6 +294,7 @@ static void ksm_ram_resized(RAMBlockNotifier *n, void *host, size_t old_size,
                             size_t new_size)
 {
     trace_ksm_ram_resized(host, old_size, new_size);
+    generation++;
 }
 
 void ksm_ram_init(void)
@@ -248,39 +316,96 @@ void ksm_ram_remapped(RAMBlock *block, void *host, size_t length)
     if (!entry || entry->state.reason == KSM_REFUSAL_DEVICE_MEMORY) {
         return;
     }
-    error = advise(&entry->state, host, length);
+    error = advise(entry, host, length);
     if (error) {
         entry->state.error = error;
         entry->state.reason = refused_by_kernel(error);
     }
 }
 
-bool ksm_ram_reconsider(MemoryRegion *mr, Error **errp)
+static bool reconsider(KsmRamEntry *entry, Error **errp)
 {
-    KsmRamEntry *entry = find_entry(mr->ram_block);
+    const KsmRamState *state = &entry->state;
 
-    if (!entry) {
-        return true;
-    }
-    decide_and_advise(&entry->state);
-    if (entry->state.reason == KSM_REFUSAL_KERNEL_REFUSED) {
-        error_setg_errno(errp, entry->state.error,
+    generation++;
+    decide_and_advise(entry);
+    if (state->reason == KSM_REFUSAL_KERNEL_REFUSED) {
+        error_setg_errno(errp, state->error,
                          "the kernel refused to make RAM block '%s' %s",
-                         block_name(entry->state.block),
-                         is_wanted(&entry->state) ? "mergeable"
-                                                  : "unmergeable");
+                         ksm_ram_name(state->block),
+                         is_wanted(state) ? "mergeable" : "unmergeable");
         return false;
     }
     return true;
 }
 
-void ksm_ram_reconsider_all(void)
+bool ksm_ram_reconsider(MemoryRegion *mr, Error **errp)
+{
+    KsmRamEntry *entry = find_entry(mr->ram_block);
+
+    return !entry || reconsider(entry, errp);
+}
+
+bool ksm_ram_reconsider_all(Error **errp)
 {
     KsmRamEntry *entry;
+    bool ok = true;
 
     QTAILQ_FOREACH(entry, &entries, next) {
-        decide_and_advise(&entry->state);
+        ok &= reconsider(entry, ok ? errp : NULL);
     }
+    return ok;
+}
+
+void ksm_ram_set_policy(const KsmRamPolicy *policy)
+{
+    the_policy = policy;
+}
+
+/* A policy may go by names, and blocks get theirs after they were added. */
+void ksm_ram_named(RAMBlock *block)
+{
+    KsmRamEntry *entry = the_policy ? find_entry(block) : NULL;
+
+    if (entry) {
+        decide_and_advise(entry);
+    }
+}
+
+unsigned ksm_ram_generation(void)
+{
+    return generation;
+}
+
+static uint64_t count_hot_bytes(const KsmRamEntry *entry)
+{
+    uint64_t bytes = 0, offset = 0, end;
+
+    for (; offset < entry->state.block->max_length; offset = end) {
+        if (is_hot(entry, offset, &end)) {
+            bytes += end - offset;
+        }
+    }
+    return bytes;
+}
+
+void ksm_ram_set_hot(RAMBlock *block, uint64_t region_size,
+                     const unsigned long *hot, size_t regions)
+{
+    KsmRamEntry *entry = find_entry(block);
+
+    if (!entry || (!hot && !entry->hot)) {
+        return;
+    }
+    g_clear_pointer(&entry->hot, g_free);
+    if (hot) {
+        entry->hot = bitmap_new(regions);
+        bitmap_copy(entry->hot, hot, regions);
+        entry->region_size = region_size;
+        entry->regions = regions;
+    }
+    entry->state.hot_bytes = count_hot_bytes(entry);
+    decide_and_advise(entry);
 }
 
 void ksm_ram_foreach(KsmRamFunc func, void *opaque)

@@ -18,9 +18,21 @@ typedef struct KsmRamState {
      */
     KsmRefusal reason;
     int error;              /* errno of the last advice, 0 if accepted */
+    bool advised;           /* the kernel has accepted "mergeable" */
+    uint64_t hot_bytes;     /* left out: written to too often */
 } KsmRamState;
 
 typedef void (*KsmRamFunc)(const KsmRamState *state, void *opaque);
+
+/*
+ * Who may narrow what the configuration allows.  It never widens it: what the
+ * machine or a backend refuses is not asked about.
+ */
+typedef struct KsmRamPolicy {
+    /* Why @state's block may not be merged now; none if it may */
+    KsmRefusal (*judge)(const KsmRamState *state, void *opaque);
+    void *opaque;
+} KsmRamPolicy;
 
 /**
  * ksm_ram_foreach:
@@ -30,6 +42,58 @@ typedef void (*KsmRamFunc)(const KsmRamState *state, void *opaque);
  * Context: big QEMU lock held.
  */
 void ksm_ram_foreach(KsmRamFunc func, void *opaque);
+
+/**
+ * ksm_ram_set_policy:
+ * @policy: asked about every block from now on, must stay valid; NULL: nobody
+ *
+ * Takes effect on blocks that exist with ksm_ram_reconsider_all().
+ *
+ * Context: big QEMU lock held.
+ */
+void ksm_ram_set_policy(const KsmRamPolicy *policy);
+
+/**
+ * ksm_ram_generation:
+ *
+ * Context: big QEMU lock held.
+ *
+ * Returns: a number that differs from earlier ones after blocks have come,
+ * gone, changed their size or were decided about.
+ */
+unsigned ksm_ram_generation(void);
+
+/**
+ * ksm_ram_set_hot:
+ * @region_size: bytes, a multiple of the host's page size
+ * @hot: a bit for each region of @block from its start; NULL: none is hot
+ * @regions: number of bits; what lies behind is not hot
+ *
+ * Leave out the hot regions from now on.  What was merged there is given back.
+ * Does nothing if @block is gone.
+ *
+ * Context: big QEMU lock held.
+ */
+void ksm_ram_set_hot(RAMBlock *block, uint64_t region_size,
+                     const unsigned long *hot, size_t regions);
+
+/**
+ * ksm_ram_name:
+ *
+ * Returns: @block's name, as in migration; the name of its memory region
+ * if it has none (yet).
+ */
+const char *ksm_ram_name(RAMBlock *block);
+
+/**
+ * ksm_ram_is_guest_ram:
+ *
+ * Guest RAM is the writable memory of memory backends, the machine's own among
+ * them: not ROM, firmware or the memory of a device.
+ *
+ * Returns: true if @block is guest RAM.
+ */
+bool ksm_ram_is_guest_ram(RAMBlock *block);
 
 /**
  * ksm_ram_memdev:

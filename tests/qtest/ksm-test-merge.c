@@ -139,15 +139,6 @@ static void verify(QTestState *qts, int64_t written)
     }
 }
 
-/* Found by QEMU, "self" is QEMU. */
-static void link_file(const FakeRoot *root, const char *name)
-{
-    g_autofree char *to = g_strconcat("/proc/self/", name, NULL);
-    g_autofree char *from = fake_root_path(root, to);
-
-    g_assert_cmpint(symlink(to, from), ==, 0);
-}
-
 /* The real host, in a place where one file can be exchanged */
 static void link_host(const FakeRoot *root)
 {
@@ -157,10 +148,10 @@ static void link_host(const FakeRoot *root)
     fake_root_mkdir(root, FAKE_PROC_DIR);
     g_assert_cmpint(symlink("/sys", sys), ==, 0);
     g_assert_cmpint(symlink("/proc/kpageflags", flags), ==, 0);
-    link_file(root, "ksm_stat");
-    link_file(root, "ksm_merging_pages");
-    link_file(root, "pagemap");
-    link_file(root, "smaps");
+    ksm_test_link_file(root, "ksm_stat");
+    ksm_test_link_file(root, "ksm_merging_pages");
+    ksm_test_link_file(root, "pagemap");
+    ksm_test_link_file(root, "smaps");
 }
 
 /* Kernels before 6.7 do not count KSM pages there. */
@@ -232,7 +223,7 @@ static void check_merged(QTestState *qts, const FakeRoot *root)
         g_test_message("page flags are not for us to read: not compared");
     }
     fake_root_remove(root, FAKE_PROC_DIR "smaps");
-    link_file(root, "smaps");
+    ksm_test_link_file(root, "smaps");
 }
 
 static void check_write(QTestState *qts)

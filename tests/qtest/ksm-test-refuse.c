@@ -15,6 +15,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-ksm.h"
 #include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qstring.h"
 #include "qemu/units.h"
 #include "ksm-test.h"
 
@@ -126,6 +127,29 @@ static void run_unmerge_refused(void)
     qtest_quit(qts);
 }
 
+/* A policy cannot do what the kernel refuses, and says so. */
+static void run_policy_refused(void)
+{
+    QTestState *qts;
+
+    refuse_advice(MADV_UNMERGEABLE, ENOMEM);
+    qts = ksm_test_start(NULL, BACKEND ",merge=on");
+    ksm_test_expect_error(ksm_test_try_add(qts, "'mode': 'off'"), "'mem'",
+                          strerror(ENOMEM), NULL);
+    check_mem(qts, true, true, KSM_REFUSAL_NONE, 0);
+    ksm_test_add_policy(qts, "");
+    ksm_test_expect_error(ksm_test_try_set(qts, "mode",
+                                           QOBJECT(qstring_from_str("off"))),
+                          "'mem'", strerror(ENOMEM), NULL);
+    ksm_test_expect_error(ksm_test_try_set(qts, "blocks",
+                                           QOBJECT(qstring_from_str("x"))),
+                          "'mem'", strerror(ENOMEM), NULL);
+    check_mem(qts, true, true, KSM_REFUSAL_NONE, 0);
+    ksm_test_set(qts, "mode", QOBJECT(qstring_from_str("auto")));
+    check_mem(qts, true, true, KSM_REFUSAL_NONE, 0);
+    qtest_quit(qts);
+}
+
 static void in_own_process(void (*run)(void))
 {
     if (g_test_subprocess()) {
@@ -166,8 +190,14 @@ static void test_unmerge_refused(void)
     in_own_process(run_unmerge_refused);
 }
 
+static void test_policy_refused(void)
+{
+    in_own_process(run_policy_refused);
+}
+
 void ksm_test_add_refuse(void)
 {
+    qtest_add_func("/ksm/refuse/policy", test_policy_refused);
     qtest_add_func("/ksm/refuse/host-unavailable", test_host_unavailable);
     qtest_add_func("/ksm/refuse/unmerge-unavailable",
                    test_unmerge_unavailable);

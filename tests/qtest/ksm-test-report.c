@@ -241,9 +241,13 @@ static void test_root_only_for_tests(void)
     qtest_quit(qts);
 }
 
+/* An id can be longer than a line. */
 static void test_hmp(void)
 {
-    QTestState *qts = ksm_test_start(NULL, "-machine q35 -m 16");
+    g_autofree char *id = g_strnfill(100, 'p');
+    g_autofree char *args = g_strdup_printf("-machine q35 -m 16 -object "
+                                            "ksm-policy,id=%s,mode=off", id);
+    QTestState *qts = ksm_test_start(NULL, args);
     g_autofree char *text = qtest_hmp(qts, "info ksm");
     g_auto(GStrv) line = g_strsplit(text, "\r\n", -1);
 
@@ -253,6 +257,9 @@ static void test_hmp(void)
         g_assert_false(g_str_has_suffix(line[i], " "));
     }
     g_assert_nonnull(strstr(text, "Host: "));
+    g_assert_nonnull(strstr(text, "Policy ppp"));
+    g_assert_nonnull(strstr(text, "off              since "));
+    g_assert_nonnull(strstr(text, ", configured"));
     g_assert_nonnull(strstr(text, "pc.ram "));
     g_assert_nonnull(strstr(text, "pc.bios "));
     qtest_quit(qts);

@@ -4,10 +4,12 @@
  */
 
 #include "qemu/osdep.h"
+#include "block/qdict.h"
 #include "libqtest.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-ksm.h"
 #include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qjson.h"
 #include "qapi/qobject-input-visitor.h"
 #include "ksm-test.h"
 
@@ -67,6 +69,14 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args)
     g_unsetenv(ROOT_VARIABLE);
     ksm_test_qemu_pid = read_pid(pidfile);
     return qts;
+}
+
+void ksm_test_link_file(const FakeRoot *root, const char *name)
+{
+    g_autofree char *to = g_strconcat("/proc/self/", name, NULL);
+    g_autofree char *from = fake_root_path(root, to);
+
+    g_assert_cmpint(symlink(to, from), ==, 0);
 }
 
 static KsmStats *decode(QDict *resp)
@@ -142,4 +152,93 @@ bool ksm_test_is_mergeable(uint64_t size)
     g_assert_nonnull(flags);
     mg = strstr(flags, " mg");
     return mg && mg < strchr(flags, '\n');
+}
+
+void ksm_test_check_block(QTestState *qts, const char *id, bool actual,
+                          const char *reason)
+{
+    g_autoptr(KsmStats) stats = ksm_test_query(qts);
+    KsmBlockInfo *block = ksm_test_find_block(stats, id);
+
+    g_assert_nonnull(block);
+    g_assert_cmpstr(KsmRefusal_str(block->reason), ==, reason);
+    g_assert_cmpint(block->actual, ==, actual);
+}
+
+void ksm_test_expect_error(QDict *resp, ...)
+{
+    QDict *error = qdict_get_qdict(resp, "error");
+    const char *desc, *part;
+    va_list ap;
+
+    g_assert_nonnull(error);
+    desc = qdict_get_str(error, "desc");
+    va_start(ap, resp);
+    while ((part = va_arg(ap, const char *))) {
+        if (!strstr(desc, part)) {
+            g_error("no '%s' in '%s'", part, desc);
+        }
+    }
+    va_end(ap);
+    qobject_unref(resp);
+}
+
+static void expect_success(QDict *resp)
+{
+    if (!qdict_haskey(resp, "return")) {
+        g_error("%s", qdict_get_str(qdict_get_qdict(resp, "error"), "desc"));
+    }
+    qobject_unref(resp);
+}
+
+QDict *ksm_test_try_set(QTestState *qts, const char *property, QObject *value)
+{
+    return qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': {"
+                     " 'path': '/objects/policy', 'property': %s,"
+                     " 'value': %p } }", property, value);
+}
+
+void ksm_test_set(QTestState *qts, const char *property, QObject *value)
+{
+    expect_success(ksm_test_try_set(qts, property, value));
+}
+
+/* object-add with @options, which are JSON in single quotes and may be "" */
+static QDict *try_add_object(QTestState *qts, const char *type, const char *id,
+                             const char *options)
+{
+    QDict *arguments = qdict_from_jsonf_nofail("{ 'qom-type': %s, 'id': %s }",
+                                               type, id);
+    g_autofree char *text = g_strconcat("{", options, "}", NULL);
+    QDict *others = qobject_to(QDict, qobject_from_json(text, &error_abort));
+
+    qdict_join(arguments, others, true);
+    qobject_unref(others);
+    return qtest_qmp(qts, "{ 'execute': 'object-add', 'arguments': %p }",
+                     arguments);
+}
+
+QDict *ksm_test_try_add(QTestState *qts, const char *options)
+{
+    return try_add_object(qts, "ksm-policy", "policy", options);
+}
+
+void ksm_test_add_policy(QTestState *qts, const char *options)
+{
+    expect_success(ksm_test_try_add(qts, options));
+}
+
+void ksm_test_del_object(QTestState *qts, const char *id)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'object-del',"
+                             " 'arguments': { 'id': %s } }", id);
+}
+
+void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
+                          const char *options)
+{
+    g_autofree char *all = g_strdup_printf("'size': %" PRIu64 "%s%s", size,
+                                           *options ? ", " : "", options);
+
+    expect_success(try_add_object(qts, "memory-backend-ram", id, all));
 }

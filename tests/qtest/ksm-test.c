@@ -360,6 +360,9 @@ int main(int argc, char **argv)
     ksm_test_add_report();
     ksm_test_add_refuse();
     ksm_test_add_merge();
+    ksm_test_add_policy_tests();
+    ksm_test_add_auto();
+    ksm_test_add_life();
 
     return g_test_run();
 }

@@ -20,6 +20,9 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args);
 /* Process id of the QEMU that was started last */
 extern int ksm_test_qemu_pid;
 
+/* The real /proc/self/@name in a made-up host: found by QEMU, self is QEMU. */
+void ksm_test_link_file(const FakeRoot *root, const char *name);
+
 /* query-ksm-stats, without and with fast=true */
 KsmStats *ksm_test_query(QTestState *qts);
 KsmStats *ksm_test_query_fast(QTestState *qts);
@@ -33,8 +36,32 @@ uint64_t ksm_test_find_mapping(uint64_t size);
 /* Does the kernel list "mg" for QEMU's only mapping of exactly @size bytes? */
 bool ksm_test_is_mergeable(uint64_t size);
 
+/* The block of that name must be in this state, for this reason. */
+void ksm_test_check_block(QTestState *qts, const char *id, bool actual,
+                          const char *reason);
+
+/* The answer must be an error that has all of these in it; NULL ends them. */
+void ksm_test_expect_error(QDict *resp, ...) G_GNUC_NULL_TERMINATED;
+
+/* qom-set of a property of the object "policy"; takes over @value */
+QDict *ksm_test_try_set(QTestState *qts, const char *property,
+                        QObject *value);
+void ksm_test_set(QTestState *qts, const char *property, QObject *value);
+
+/* object-add of "policy" with these other options, such as "'mode': 'off'" */
+QDict *ksm_test_try_add(QTestState *qts, const char *options);
+void ksm_test_add_policy(QTestState *qts, const char *options);
+void ksm_test_del_object(QTestState *qts, const char *id);
+
+/* A memory backend with these other options */
+void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
+                          const char *options);
+
 void ksm_test_add_report(void);
 void ksm_test_add_merge(void);
 void ksm_test_add_refuse(void);
+void ksm_test_add_policy_tests(void);
+void ksm_test_add_auto(void);
+void ksm_test_add_life(void);
 
 #endif

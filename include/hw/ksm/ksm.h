@@ -49,12 +49,33 @@ bool ksm_ram_reconsider(MemoryRegion *mr, Error **errp);
 
 /**
  * ksm_ram_reconsider_all:
+ * @errp: set to the first refusal of the kernel
  *
- * The same for every RAM block, after a change of the machine.  Refusals are
- * only recorded.
+ * The same for every RAM block, after a change of the machine or the policy.
+ * One that the kernel refuses does not keep the others from being told.
+ *
+ * Context: big QEMU lock held.
+ * Return: true if the kernel refused nothing.
+ */
+bool ksm_ram_reconsider_all(Error **errp);
+
+/**
+ * ksm_ram_named:
+ * @block: block that was given its name
  *
  * Context: big QEMU lock held.
  */
-void ksm_ram_reconsider_all(void);
+void ksm_ram_named(RAMBlock *block);
+
+/**
+ * ksm_merge_asked:
+ * @on: the user's mem-merge; not what is used if the user says nothing
+ *
+ * If the last word is on, and no guest RAM can be merged when the machine is
+ * complete, the user is warned.
+ *
+ * Context: start-up, big QEMU lock held.
+ */
+void ksm_merge_asked(bool on);
 
 #endif
