@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The tests, each a function that prints what is wrong and returns false;
@@ -8,6 +8,7 @@ readonly CASES='
 case_policy mergeable       | mergeable.xml: every RAM block may be merged
 case_policy nosharepages    | nosharepages.xml: no RAM block may be merged
 case_shared                 | shared.xml: guest RAM is reported as shared
+case_report                 | query-ksm-stats tells of the engine and its knobs
 case_tune_read              | node-memory-tune reads the knobs and counters
 case_tune_speed             | node-memory-tune sets how fast is scanned
 case_tune_nodes             | node-memory-tune sets merge_across_nodes
@@ -71,6 +72,19 @@ case_shared() {
             all(.requested and (.actual == (.reason == "none")) and
                 .actual == ((.memdev // "") != "pc.ram"))'
     refused grep -x "$((64 * 1024)) yes" <(mappings here shared)
+}
+
+# The engine's name is the first word of its file, which mainline's has not.
+case_report() {
+    local engine=mainline
+    [[ -e $KSM/run ]] || skip "$(knobs_problem)"
+    [[ ! -e $KSM/engine ]] || read -r engine _ <"$KSM/engine"
+    start mergeable
+    holds here mergeable "the engine is $engine" \
+        ".host.available and .host.\"engine-name\" == \"$engine\""
+    holds here mergeable "the knobs are the kernel's" \
+        ".host.counters | .\"pages-to-scan\" == $(knob pages_to_scan) and
+            .\"sleep-millisecs\" == $(knob sleep_millisecs)"
 }
 
 # tuned NAME - as virsh shows it
@@ -215,8 +229,8 @@ case_saved() {
 # migrate DOMAIN - to the other libvirtd
 migrate() {
     daemon there
-    here migrate --live --timeout "$VIRSH_SECONDS" --timeout-suspend "$1" \
-        "$(uri there)" tcp://127.0.0.1
+    here migrate --live --listen-address 127.0.0.1 "$1" "$(uri there)" \
+        tcp://127.0.0.1
     refused here domstate "$1"
     equal state "$(on there domstate "$1")" running
 }
@@ -228,7 +242,7 @@ case_migrated() {
 }
 
 need_policy() {
-    "$qemu/bin/qemu-system-x86_64" -object help | grep -qw ksm-policy ||
+    "$qemu/bin/qemu-system-x86_64" -object help | grep -w ksm-policy >/dev/null ||
         skip "this QEMU has no ksm-policy"
 }
 
@@ -244,14 +258,14 @@ set_mode() {
         \"property\": \"mode\", \"value\": \"$1\" }"
 }
 
-# ram_is WHERE on|off - guest RAM; on: also to the kernel
+# ram_is WHERE yes|no - may guest RAM be merged, to QEMU and to the kernel?
 ram_is() {
-    local bool=true flag=yes
-    [[ $2 == on ]] || { bool=false; flag=no; }
-    holds "$1" policy "guest RAM is $2" \
-        ".blocks[] | select(.memdev == \"pc.ram\") | .actual == $bool"
-    mappings "$1" policy | grep -qx "$((64 * 1024)) $flag" ||
-        { echo "to the kernel, guest RAM is not $2"; return 1; }
+    local may=true
+    [[ $2 == yes ]] || may=false
+    holds "$1" policy "guest RAM is mergeable: $2" \
+        ".blocks[] | select(.memdev == \"pc.ram\") | .actual == $may"
+    equal "mergeable to the kernel" \
+        "$(mappings "$1" policy | sed -n "s/^$((64 * 1024)) //p")" "$2"
 }
 
 case_object() {
@@ -260,9 +274,9 @@ case_object() {
     equal mode "$(mode here)" auto
     holds here policy "it is reported" '.vm.policy.id == "policy0"'
     set_mode on
-    ram_is here on
+    ram_is here yes
     set_mode off
-    ram_is here off
+    ram_is here no
     refused set_mode sometimes
     equal mode "$(mode here)" off
 }
@@ -271,11 +285,11 @@ case_object() {
 case_object_kept() {
     need_policy
     start policy 's/mode=auto[^/]*/mode=off'\''/'
-    ram_is here off
+    ram_is here no
     save_and_restore policy
     equal mode "$(mode here)" off
-    ram_is here off
+    ram_is here no
     migrate policy
     equal mode "$(mode there)" off
-    ram_is there off
+    ram_is there no
 }

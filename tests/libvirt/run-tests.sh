@@ -3,11 +3,11 @@
 #
 # Tests our QEMU under Debian's libvirtd and virsh; prints TAP.
 #
-# usage: run-tests.sh --qemu DIR --results DIR [--only WORD]
+# usage: run-tests.sh --qemu DIR --results DIR [--only REGEX]
 #
 #   --qemu DIR      has bin/qemu-system-x86_64
 #   --results DIR   gets the logs of libvirtd and of the guests
-#   --only WORD     only the tests whose name has WORD
+#   --only REGEX    only the tests whose name matches
 #
 # Runs on the machine and in the bench host.  A libvirtd of its own runs in
 # namespaces of its own: no process, file, socket or network of the machine is
@@ -107,7 +107,7 @@ run_cases() {
     local line name call number=0
     while IFS='|' read -r line name; do
         name=${name# }
-        [[ -n $name && $name == *"$only"* ]] || continue
+        [[ -n $name && $name =~ $only ]] || continue
         read -ra call <<<"$line"
         number=$((number + 1))
         run_case "$work/case.log" "${call[@]}"
@@ -134,9 +134,10 @@ run_inside() {
         printf 'Bail out! libvirtd does not start\n'
         exit 1
     }
+    here version | sed 's/^/# /'
     run_cases
     keep_logs
-    exit $failed
+    exit "$failed"
 }
 
 # give_up - the namespaces end with their first process, and all in them
