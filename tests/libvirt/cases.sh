@@ -20,6 +20,7 @@ case_saved mergeable        | save and restore: may be merged as before
 case_saved nosharepages     | save and restore with nosharepages: may not, as before
 case_migrated mergeable     | migration: may be merged as before
 case_migrated nosharepages  | migration with nosharepages: may not, as before
+case_debian                 | migration to the QEMU of Debian, and back to ours
 case_object                 | policy.xml: ksm-policy is set, and steered by QMP
 case_object_kept            | policy.xml: save and migration keep ksm-policy
 '
@@ -226,19 +227,39 @@ case_saved() {
     grown_is here "$1"
 }
 
-# migrate DOMAIN - to the other libvirtd
+# migrate DOMAIN FROM TO [OPTION...] - from one libvirtd to another
 migrate() {
-    daemon there
-    here migrate --live --listen-address 127.0.0.1 "$1" "$(uri there)" \
-        tcp://127.0.0.1
-    refused here domstate "$1"
-    equal state "$(on there domstate "$1")" running
+    local domain=$1 from=$2 to=$3
+    daemon "$to"
+    on "$from" migrate --live --listen-address 127.0.0.1 "${@:4}" \
+        "$domain" "$(uri "$to")" tcp://127.0.0.1
+    refused on "$from" domstate "$domain"
+    equal state "$(on "$to" domstate "$domain")" running
 }
 
 case_migrated() {
     start_grown "$1"
-    migrate hotplug
+    migrate hotplug here there
     grown_is there "$1"
+}
+
+# under WHERE DOMAIN EMULATOR - a file with its XML, for another QEMU
+under() {
+    on "$1" dumpxml --migratable "$2" |
+        sed "s|<emulator>.*</emulator>|<emulator>$3</emulator>|" \
+            >"$work/under.xml"
+    printf '%s' "$work/under.xml"
+}
+
+case_debian() {
+    local theirs=/usr/bin/qemu-system-x86_64
+    [[ -x $theirs ]] || skip "$theirs is not installed"
+    start mergeable
+    migrate mergeable here there --xml "$(under here mergeable "$theirs")"
+    refused stats there mergeable
+    migrate mergeable there here \
+        --xml "$(under there mergeable "$qemu/bin/qemu-system-x86_64")"
+    blocks_are here mergeable mergeable
 }
 
 need_policy() {
@@ -289,7 +310,7 @@ case_object_kept() {
     save_and_restore policy
     equal mode "$(mode here)" off
     ram_is here no
-    migrate policy
+    migrate policy here there
     equal mode "$(mode there)" off
     ram_is there no
 }
