@@ -4,7 +4,10 @@
 # Checks the machine, then installs the Debian packages that are missing and
 # makes sure that apt knows where QEMU's source is.
 #
-# usage: setup.sh [--check]        --check: only the checks, change nothing
+# usage: setup.sh [--check] [libvirt]
+#
+#   --check    only the checks, change nothing
+#   libvirt    also what the test layer of that name needs
 #
 # All checks come first: nothing is changed unless all of them pass.  With
 # everything in place this needs no network and well under a second.
@@ -33,6 +36,11 @@ readonly PACKAGES=(
     # the guests' image and the driver of `make run`
     mmdebstrap squashfs-tools libjson-glib-dev
 )
+# The programs alone: what makes services of them is in libvirt-daemon-system,
+# so nothing is started, now or with the machine.
+readonly LIBVIRT_PACKAGES=(libvirt-daemon libvirt-daemon-driver-qemu
+    libvirt-clients)
+wanted=("${PACKAGES[@]}")
 
 # os_release FIELD
 os_release() {
@@ -59,9 +67,9 @@ check_machine() {
 missing_packages() {
     # shellcheck disable=SC2016 # the format is dpkg's, not the shell's
     dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
-        "${PACKAGES[@]}" 2>/dev/null |
+        "${wanted[@]}" 2>/dev/null |
         awk '$1 == "installed" { print $2 }' | LC_ALL=C sort -u |
-        LC_ALL=C comm -13 - <(printf '%s\n' "${PACKAGES[@]}" | LC_ALL=C sort -u)
+        LC_ALL=C comm -13 - <(printf '%s\n' "${wanted[@]}" | LC_ALL=C sort -u)
 }
 
 # has_qemu_source - fetched already, or apt can name it
@@ -173,13 +181,16 @@ install_packages() {
 }
 
 main() {
-    local missing=()
-    case ${1:-} in
-    --check | '') ;;
-    *) die "usage: setup.sh [--check]" ;;
-    esac
+    local missing=() check='' argument
+    for argument in "$@"; do
+        case $argument in
+        --check) check=1 ;;
+        libvirt) wanted+=("${LIBVIRT_PACKAGES[@]}") ;;
+        *) die "usage: setup.sh [--check] [libvirt]" ;;
+        esac
+    done
     check_machine
-    [[ ${1:-} != --check ]] || exit 0
+    [[ -z $check ]] || exit 0
     mapfile -t missing < <(missing_packages)
     if ((${#missing[@]})); then
         say "packages to install: ${missing[*]}"

@@ -3,13 +3,16 @@
 #
 # `make test`: every test of the project, from fast to real.
 #
-# usage: test.sh [LAYER...]      default: layers unit qtest kernel core vm e2e
+# usage: test.sh [LAYER...]      default: layers unit qtest libvirt kernel core
+#                                vm e2e
 #
 #   layers   include arrows between the engine's files, style of the scripts
 #   unit     pure parts in userspace under sanitizers, QEMU's and tools' units;
 #            libFuzzer on the pure parts, for FUZZ_SECONDS (60)
 #   fuzz     only that: make fuzz
 #   qtest    our QEMU: the QMP side, without a guest
+#   libvirt  our QEMU under Debian's libvirtd and virsh: on this machine, and
+#            in the bench host what its kernel has a part in
 #   kernel   the kernel's own KSM selftests and ours, on our engine
 #   core     a part of these on a debug kernel (KASAN, lockdep, ...)
 #   debug    all of them on it: make test-debug
@@ -31,11 +34,13 @@
 
 readonly RESULTS=$SP_TOP/build/test
 readonly TABLE=$RESULTS/results.tsv
-readonly DEFAULT_LAYERS=(layers unit qtest kernel core vm e2e)
+readonly DEFAULT_LAYERS=(layers unit qtest libvirt kernel core vm e2e)
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 readonly QTEST_SECONDS=600 KERNEL_SECONDS=900 DEBUG_SECONDS=3600
-readonly E2E_SECONDS=900 VM_SECONDS=600
+readonly E2E_SECONDS=900 VM_SECONDS=600 LIBVIRT_SECONDS=600
+# The tests of tests/libvirt/cases.sh that depend on the host's kernel
+readonly LIBVIRT_KERNEL='^mergeable|^nosharepages|^query|^node-memory|^memory'
 
 # record ok|fail|skip NAME [NOTE] - a result that no program printed
 record() {
@@ -123,6 +128,18 @@ layer_qtest() {
             tap "qtest $name" timeout "$QTEST_SECONDS" \
             "$tests/$name" --tap -k
     done
+}
+
+layer_libvirt() {
+    local qemu kernel tests=$SP_TOP/tests/libvirt
+    qemu=$(artefact qemu) || return 0
+    tap "libvirt runner" "$tests/test-runner.sh"
+    tap libvirt timeout "$LIBVIRT_SECONDS" "$tests/run-tests.sh" \
+        --qemu "$qemu" --results "$RESULTS/libvirt"
+    kernel=$(artefact kernel ours) || return 0
+    in_bench libvirt-bench "$kernel" 1536 "$LIBVIRT_SECONDS" "" \
+        "$tests/run-tests.sh" --qemu "$qemu" --results /run/results \
+        --only "$LIBVIRT_KERNEL"
 }
 
 # last_try COMMAND... - what it prints, of several tries the last one's
@@ -263,15 +280,16 @@ summary() {
 }
 
 main() {
-    local layer t0
+    local layer t0 packages=()
     (($#)) || set -- "${DEFAULT_LAYERS[@]}"
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
-            die "$layer: must be layers, unit, fuzz, qtest, kernel, core, debug, kcsan," \
-                "vm, vm-debug or e2e"
+            die "$layer: must be layers, unit, fuzz, qtest, libvirt, kernel, core, debug," \
+                "kcsan, vm, vm-debug or e2e"
+        [[ $layer != libvirt ]] || packages=(libvirt)
     done
     check_range FUZZ_SECONDS "$FUZZ_SECONDS" 1 86400
-    "$SP_TOP/scripts/setup.sh"
+    "$SP_TOP/scripts/setup.sh" "${packages[@]}"
     rm -rf "$RESULTS"
     mkdir -p "$RESULTS"
     : >"$TABLE"
