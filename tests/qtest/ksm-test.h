@@ -20,7 +20,7 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args);
 /* Process id of the QEMU that was started last */
 extern int ksm_test_qemu_pid;
 
-/* query-ksm-stats, without and with fast=true */
+/* query-ksm-stats, with verify=true and as it is */
 KsmStats *ksm_test_query(QTestState *qts);
 KsmStats *ksm_test_query_fast(QTestState *qts);
 
@@ -33,6 +33,12 @@ uint64_t ksm_test_find_mapping(uint64_t size);
 /* Does the kernel list "mg" for QEMU's only mapping of exactly @size bytes? */
 bool ksm_test_is_mergeable(uint64_t size);
 
+/* Can a guest run on KVM here? */
+bool ksm_test_has_kvm(void);
+
+void ksm_test_add_hmp(void);
+void ksm_test_add_speed(void);
+void ksm_test_add_stats(void);
 void ksm_test_add_report(void);
 void ksm_test_add_merge(void);
 void ksm_test_add_refuse(void);
