@@ -25,12 +25,10 @@
 readonly RETRY="see the log; a build that is run again goes on where it was"
 
 readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
-    --without-default-features --enable-virtfs --enable-attr --enable-cap-ng
-    --disable-docs "--cc=ccache gcc")
-readonly QEMU_TESTS=(tests/qtest/ksm-test tests/qtest/qmp-cmd-test
-    tests/qtest/qom-test tests/qtest/test-hmp tests/unit/test-ksm-auto
-    tests/unit/test-ksm-host tests/unit/test-ksm-host-pressure
-    tests/unit/test-ksm-host-range tests/unit/test-ksm-reason)
+    --without-default-features --enable-ksm --enable-virtfs --enable-attr
+    --enable-cap-ng --disable-docs "--cc=ccache gcc")
+readonly QEMU_TESTS=(tests/qtest/{ksm-test,qmp-cmd-test,qom-test,test-hmp}
+    tests/unit/test-ksm-{auto,host,host-files,host-pressure,host-range,reason})
 # Of tools/testing/selftests/vm
 readonly VM_SELFTESTS=(compaction_test gup_test khugepaged madv_populate
     migration mlock2-tests mremap_test soft-dirty split_huge_page_test

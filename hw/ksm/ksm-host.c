@@ -10,11 +10,14 @@
 
 /*
  * The longest sane content of a file of one number is 20 digits, a sign and
- * a line feed; ksm_stat has about ten lines.  Whatever is longer is not what
+ * a line feed; ksm_stat has about twenty lines.  Whatever is longer is not what
  * we think it is, and is refused rather than cut.
  */
 #define SMALL_FILE_MAX 64
 #define STAT_FILE_MAX 4096
+
+/* Before the reason in /proc/PID/ksm_stat */
+#define REFUSED_PREFIX "ksm_refused_"
 
 /* How much of a bad value an error message quotes */
 #define QUOTE_MAX 40
@@ -58,6 +61,26 @@ static const struct {
     [KSM_HOST_KSM_ZERO_PAGES] = { "ksm_zero_pages", .drifts = true },
     [KSM_HOST_GENERAL_PROFIT] = { "general_profit", true },
     [KSM_HOST_SMART_SCAN] = { "smart_scan" },
+    [KSM_HOST_ADVISOR_MAX_CPU] = { "advisor_max_cpu" },
+    [KSM_HOST_ADVISOR_MIN_PAGES_TO_SCAN] = { "advisor_min_pages_to_scan" },
+    [KSM_HOST_ADVISOR_MAX_PAGES_TO_SCAN] = { "advisor_max_pages_to_scan" },
+    [KSM_HOST_ADVISOR_TARGET_SCAN_TIME] = { "advisor_target_scan_time" },
+};
+
+static const char *const reason_name[KSM_HOST_REASON__MAX] = {
+    [KSM_HOST_REASON_VOLATILE] = "volatile",
+    [KSM_HOST_REASON_PINNED] = "pinned",
+    [KSM_HOST_REASON_HUGE] = "huge",
+    [KSM_HOST_REASON_SHARED] = "shared",
+    [KSM_HOST_REASON_HUGETLB] = "hugetlb",
+    [KSM_HOST_REASON_SPECIAL] = "special",
+    [KSM_HOST_REASON_NODE] = "node",
+    [KSM_HOST_REASON_LIMIT] = "limit",
+    [KSM_HOST_REASON_RACED] = "raced",
+    [KSM_HOST_REASON_LOCKED] = "locked",
+    [KSM_HOST_REASON_DIFFERENT] = "different",
+    [KSM_HOST_REASON_UFFD_WP] = "uffd_wp",
+    [KSM_HOST_REASON_NOMEM] = "nomem",
 };
 
 static const struct {
@@ -127,6 +150,16 @@ bool ksm_host_counter_is_signed(KsmHostCounter counter)
 const char *ksm_host_process_field_name(KsmHostProcessField field)
 {
     return process_desc[field].name;
+}
+
+bool ksm_host_process_field_is_signed(KsmHostProcessField field)
+{
+    return process_desc[field].is_signed;
+}
+
+const char *ksm_host_reason_name(KsmHostReason reason)
+{
+    return reason_name[reason];
 }
 
 const char *ksm_host_engine_str(KsmHostEngine engine)
@@ -355,6 +388,28 @@ static bool read_run(const KsmHost *host, KsmHostStats *stats, GError **errp)
     return true;
 }
 
+/* "[none] scan-time": what is chosen stands in brackets */
+static bool read_advisor_mode(const KsmHost *host, KsmHostStats *stats,
+                              GError **errp)
+{
+    g_autofree char *path = sysfs_path(host, "advisor_mode");
+    char text[SMALL_FILE_MAX];
+    ReadResult result = read_text(path, text, sizeof(text), errp);
+    const char *open, *close;
+
+    if (result != READ_OK) {
+        return result == READ_MISSING;
+    }
+    open = strchr(text, '[');
+    close = open ? strchr(open, ']') : NULL;
+    if (!close || close - open > sizeof(stats->advisor_mode)) {
+        set_format_error(errp, path, text, "has no [choice]");
+        return false;
+    }
+    g_strlcpy(stats->advisor_mode, open + 1, close - open);
+    return true;
+}
+
 /* Keeps the first error of several reads and forgets the others. */
 static void keep_first(bool ok, GError **first, GError **err)
 {
@@ -398,6 +453,14 @@ bool ksm_host_read_stats(const KsmHost *host, KsmHostStats *stats,
                                counter_desc[i].drifts, &stats->counter[i],
                                &err), &first, &err);
     }
+    keep_first(read_advisor_mode(host, stats, &err), &first, &err);
+    for (int i = 0; i < KSM_HOST_REASON__MAX; i++) {
+        g_autofree char *name = g_strconcat("refused_", reason_name[i], NULL);
+        g_autofree char *path = sysfs_path(host, name);
+
+        keep_first(read_number(path, false, false, &stats->refused[i], &err),
+                   &first, &err);
+    }
     return report_first(first, errp);
 }
 
@@ -410,12 +473,28 @@ static bool parse_yes_no(const char *text, KsmHostValue *value)
     return value->present;
 }
 
+static const char *parse_refused(const char *reason, size_t len,
+                                 const char *text, KsmHostProcess *proc)
+{
+    for (int i = 0; i < KSM_HOST_REASON__MAX; i++) {
+        if (strlen(reason_name[i]) == len &&
+            strncmp(reason_name[i], reason, len) == 0) {
+            return ksm_host_parse_number(text, false, &proc->refused[i]);
+        }
+    }
+    return NULL;
+}
+
 /* One "name value" or "name: value" line; names we do not know are skipped. */
 static const char *parse_stat_line(char *line, KsmHostProcess *proc)
 {
     size_t len = strcspn(line, ": \t");
     char *text = line + len + strspn(line + len, ": \t");
 
+    if (g_str_has_prefix(line, REFUSED_PREFIX)) {
+        return parse_refused(line + strlen(REFUSED_PREFIX),
+                             len - strlen(REFUSED_PREFIX), text, proc);
+    }
     for (int i = 0; i < KSM_HOST_PROC__MAX; i++) {
         if (strlen(process_desc[i].name) != len ||
             strncmp(process_desc[i].name, line, len) != 0) {

@@ -79,8 +79,34 @@ typedef enum KsmHostCounter {
     KSM_HOST_KSM_ZERO_PAGES,
     KSM_HOST_GENERAL_PROFIT,
     KSM_HOST_SMART_SCAN,
+    KSM_HOST_ADVISOR_MAX_CPU,
+    KSM_HOST_ADVISOR_MIN_PAGES_TO_SCAN,
+    KSM_HOST_ADVISOR_MAX_PAGES_TO_SCAN,
+    KSM_HOST_ADVISOR_TARGET_SCAN_TIME,
     KSM_HOST_COUNTER__MAX,
 } KsmHostCounter;
+
+/*
+ * Why pages were not merged when they were looked at.  Our engine counts it,
+ * for the host (/sys/kernel/mm/ksm/refused_NAME) and for each process
+ * (ksm_refused_NAME in /proc/PID/ksm_stat).
+ */
+typedef enum KsmHostReason {
+    KSM_HOST_REASON_VOLATILE,
+    KSM_HOST_REASON_PINNED,
+    KSM_HOST_REASON_HUGE,
+    KSM_HOST_REASON_SHARED,
+    KSM_HOST_REASON_HUGETLB,
+    KSM_HOST_REASON_SPECIAL,
+    KSM_HOST_REASON_NODE,
+    KSM_HOST_REASON_LIMIT,
+    KSM_HOST_REASON_RACED,
+    KSM_HOST_REASON_LOCKED,
+    KSM_HOST_REASON_DIFFERENT,
+    KSM_HOST_REASON_UFFD_WP,
+    KSM_HOST_REASON_NOMEM,
+    KSM_HOST_REASON__MAX,
+} KsmHostReason;
 
 /* What /proc/PID/ksm_merging_pages and /proc/PID/ksm_stat tell. */
 typedef enum KsmHostProcessField {
@@ -100,11 +126,14 @@ typedef struct KsmHostStats {
     char engine_name[32];       /* "" if absent, "mainline" without the file */
     char engine_version[32];    /* "" when the kernel does not tell */
     KsmHostRun run;
+    char advisor_mode[32];      /* "" when the kernel does not tell */
     KsmHostValue counter[KSM_HOST_COUNTER__MAX];
+    KsmHostValue refused[KSM_HOST_REASON__MAX];
 } KsmHostStats;
 
 typedef struct KsmHostProcess {
     KsmHostValue field[KSM_HOST_PROC__MAX];
+    KsmHostValue refused[KSM_HOST_REASON__MAX];
 } KsmHostProcess;
 
 /**
@@ -139,6 +168,9 @@ char *ksm_host_proc_path(const KsmHost *host, pid_t pid, const char *file);
 const char *ksm_host_counter_name(KsmHostCounter counter);
 bool ksm_host_counter_is_signed(KsmHostCounter counter);
 const char *ksm_host_process_field_name(KsmHostProcessField field);
+bool ksm_host_process_field_is_signed(KsmHostProcessField field);
+/* "volatile": without what the files put in front of it */
+const char *ksm_host_reason_name(KsmHostReason reason);
 /* "absent", "mainline", "samepage" or "other" */
 const char *ksm_host_engine_str(KsmHostEngine engine);
 

@@ -11,7 +11,8 @@
  * ksm_open_host:
  *
  * Tests put a made-up host in place of the real one.  Nobody else can: the
- * variable is not looked at unless the machine runs under qtest.
+ * variable QEMU_KSM_TEST_ROOT is not looked at unless the machine runs under
+ * qtest.
  *
  * Returns: a reader to free with ksm_host_free().
  */

@@ -4,25 +4,29 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/main-loop.h"
+#include "qemu/coroutine.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-ksm.h"
 #include "qapi/util.h"
+#include "block/aio.h"
+#include "block/thread-pool.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
-#include "ksm-host.h"
+#include "hw/ksm/ksm-kvm.h"
 #include "ksm-host-range.h"
 #include "ksm-open.h"
 #include "ksm-policy.h"
+#include "ksm-query.h"
 #include "ksm-ram.h"
 #include "ksm-reason.h"
 #include "trace.h"
 
-/* All RAM blocks, side by side with their ranges in this process */
-typedef struct BlockTable {
-    GArray *state;          /* of KsmRamState */
-    GArray *range;          /* of KsmHostRange */
-} BlockTable;
+static KsmKvmReader *kvm_reader;
+
+void ksm_set_kvm_reader(KsmKvmReader *reader)
+{
+    kvm_reader = reader;
+}
 
 /* Keeps the first problem for the answer, and traces every one. */
 static void note_problem(KsmStats *stats, GError *err)
@@ -98,8 +102,45 @@ static KsmHostCounters *convert_counters(const KsmHostValue *value)
     COUNTER(KSM_HOST_KSM_ZERO_PAGES, ksm_zero_pages, u);
     COUNTER(KSM_HOST_GENERAL_PROFIT, general_profit, s);
     COUNTER(KSM_HOST_SMART_SCAN, smart_scan, u);
+    COUNTER(KSM_HOST_ADVISOR_MAX_CPU, advisor_max_cpu, u);
+    COUNTER(KSM_HOST_ADVISOR_MIN_PAGES_TO_SCAN, advisor_min_pages_to_scan, u);
+    COUNTER(KSM_HOST_ADVISOR_MAX_PAGES_TO_SCAN, advisor_max_pages_to_scan, u);
+    COUNTER(KSM_HOST_ADVISOR_TARGET_SCAN_TIME, advisor_target_scan_time, u);
 #undef COUNTER
     return c;
+}
+
+/* NULL if the kernel tells none of them */
+static KsmPageRefusalCountList *convert_refused(const KsmHostValue *value)
+{
+    static const KsmPageRefusal reason[KSM_HOST_REASON__MAX] = {
+        [KSM_HOST_REASON_VOLATILE] = KSM_PAGE_REFUSAL_VOLATILE,
+        [KSM_HOST_REASON_PINNED] = KSM_PAGE_REFUSAL_PINNED,
+        [KSM_HOST_REASON_HUGE] = KSM_PAGE_REFUSAL_HUGE,
+        [KSM_HOST_REASON_SHARED] = KSM_PAGE_REFUSAL_SHARED,
+        [KSM_HOST_REASON_HUGETLB] = KSM_PAGE_REFUSAL_HUGETLB,
+        [KSM_HOST_REASON_SPECIAL] = KSM_PAGE_REFUSAL_SPECIAL,
+        [KSM_HOST_REASON_NODE] = KSM_PAGE_REFUSAL_NODE,
+        [KSM_HOST_REASON_LIMIT] = KSM_PAGE_REFUSAL_LIMIT,
+        [KSM_HOST_REASON_RACED] = KSM_PAGE_REFUSAL_RACED,
+        [KSM_HOST_REASON_LOCKED] = KSM_PAGE_REFUSAL_LOCKED,
+        [KSM_HOST_REASON_DIFFERENT] = KSM_PAGE_REFUSAL_DIFFERENT,
+        [KSM_HOST_REASON_UFFD_WP] = KSM_PAGE_REFUSAL_UFFD_WP,
+        [KSM_HOST_REASON_NOMEM] = KSM_PAGE_REFUSAL_NOMEM,
+    };
+    KsmPageRefusalCountList *list = NULL, **tail = &list;
+
+    for (int i = 0; i < KSM_HOST_REASON__MAX; i++) {
+        KsmPageRefusalCount *count;
+
+        if (value[i].present) {
+            count = g_new0(KsmPageRefusalCount, 1);
+            count->reason = reason[i];
+            count->pages = value[i].u;
+            QAPI_LIST_APPEND(tail, count);
+        }
+    }
+    return list;
 }
 
 /* @pages in bytes; more than fit into 64 bits are as good as unknown */
@@ -134,6 +175,12 @@ static KsmHostInfo *convert_host(const KsmHostStats *host)
         pages_to_bytes(&host->counter[KSM_HOST_PAGES_SHARING],
                        &info->saved_bytes);
     info->counters = convert_counters(host->counter);
+    if (*host->advisor_mode) {
+        info->counters->has_advisor_mode = true;
+        info->counters->advisor_mode = g_strdup(host->advisor_mode);
+    }
+    info->refused = convert_refused(host->refused);
+    info->has_refused = info->refused != NULL;
     return info;
 }
 
@@ -176,21 +223,13 @@ static KsmVmInfo *convert_vm(const KsmHostStats *host,
     info->profit_bytes = field[KSM_HOST_PROC_PROFIT].s;
     info->has_merge_any = field[KSM_HOST_PROC_MERGE_ANY].present;
     info->merge_any = field[KSM_HOST_PROC_MERGE_ANY].u;
+    info->has_mergeable = field[KSM_HOST_PROC_MERGEABLE].present;
+    info->mergeable = field[KSM_HOST_PROC_MERGEABLE].u;
+    info->refused = convert_refused(proc->refused);
+    info->has_refused = info->refused != NULL;
     info->policy = ksm_policy_info();
     info->has_policy = info->policy != NULL;
     return info;
-}
-
-static void collect_block(const KsmRamState *state, void *opaque)
-{
-    BlockTable *table = opaque;
-    KsmHostRange range = {
-        .start = (uintptr_t)state->block->host,
-        .size = state->block->max_length,
-    };
-
-    g_array_append_val(table->state, *state);
-    g_array_append_val(table->range, range);
 }
 
 /* The kernel said nothing, but did not do it either: what kind of memory? */
@@ -269,33 +308,94 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
     return info;
 }
 
-static void fill_blocks(const KsmHost *host, bool fast, KsmStats *stats)
+static KsmHostRange range_of(RAMBlock *block)
 {
-    g_autoptr(GArray) state = g_array_new(false, false, sizeof(KsmRamState));
-    g_autoptr(GArray) range = g_array_new(false, false, sizeof(KsmHostRange));
-    BlockTable table = { state, range };
-    KsmBlockInfoList **tail = &stats->blocks;
-    GError *err = NULL;
-
-    ksm_ram_foreach(collect_block, &table);
-    if (!fast && !ksm_host_read_ranges(host, 0, (KsmHostRange *)range->data,
-                                       range->len, &err)) {
-        note_problem(stats, err);
-    }
-    for (guint i = 0; i < state->len; i++) {
-        KsmBlockInfo *info =
-            convert_block(&g_array_index(state, KsmRamState, i),
-                          &g_array_index(range, KsmHostRange, i));
-
-        stats->vm->mergeable_bytes += info->mergeable_bytes;
-        QAPI_LIST_APPEND(tail, info);
-    }
+    return (KsmHostRange) {
+        .start = (uintptr_t)block->host,
+        .size = block->max_length,
+    };
 }
 
-KsmStats *qmp_query_ksm_stats(bool has_fast, bool fast, Error **errp)
+static void collect_range(const KsmRamState *state, void *opaque)
+{
+    KsmHostRange range = range_of(state->block);
+
+    g_array_append_val((GArray *)opaque, range);
+}
+
+/* A walk through the page tables, on its way to another thread and back */
+typedef struct Walk {
+    const KsmHost *host;
+    GArray *range;          /* of KsmHostRange */
+    GError *err;
+} Walk;
+
+static int walk(void *opaque)
+{
+    Walk *w = opaque;
+
+    ksm_host_read_ranges(w->host, 0, (KsmHostRange *)w->range->data,
+                         w->range->len, &w->err);
+    return 0;
+}
+
+/*
+ * Where all RAM blocks are, and what the kernel says about them.  It takes so
+ * long that nobody should wait with the big QEMU lock held; when it is done,
+ * blocks may have come and gone.
+ */
+static GArray *walk_ranges(const KsmHost *host, KsmStats *stats)
+{
+    GArray *range = g_array_new(false, false, sizeof(KsmHostRange));
+    Walk w = { .host = host, .range = range };
+
+    ksm_ram_foreach(collect_range, range);
+    if (qemu_in_coroutine()) {
+        ThreadPool *pool =
+            aio_get_thread_pool(qemu_get_current_aio_context());
+
+        thread_pool_submit_co(pool, walk, &w);
+    } else {
+        walk(&w);
+    }
+    if (w.err) {
+        note_problem(stats, w.err);
+    }
+    return range;
+}
+
+/* What is added to for each block, and what is known about them all */
+typedef struct BlockReport {
+    GArray *range;
+    KsmVmInfo *vm;
+    KsmBlockInfoList **tail;
+} BlockReport;
+
+static void report_block(const KsmRamState *state, void *opaque)
+{
+    BlockReport *report = opaque;
+    KsmHostRange range = range_of(state->block);
+    KsmBlockInfo *info;
+
+    for (guint i = 0; report->range && i < report->range->len; i++) {
+        KsmHostRange *walked = &g_array_index(report->range, KsmHostRange, i);
+
+        if (walked->start == range.start && walked->size == range.size) {
+            range = *walked;
+            break;
+        }
+    }
+    info = convert_block(state, &range);
+    report->vm->mergeable_bytes += info->mergeable_bytes;
+    QAPI_LIST_APPEND(report->tail, info);
+}
+
+KsmStats *ksm_query_stats(bool verify, Error **errp)
 {
     g_autoptr(KsmHost) host = ksm_open_host();
+    g_autoptr(GArray) range = NULL;
     KsmStats *stats = g_new0(KsmStats, 1);
+    BlockReport report = { .tail = &stats->blocks };
     KsmHostStats host_stats;
     KsmHostProcess proc;
     GError *err = NULL;
@@ -308,6 +408,19 @@ KsmStats *qmp_query_ksm_stats(bool has_fast, bool fast, Error **errp)
     }
     stats->host = convert_host(&host_stats);
     stats->vm = convert_vm(&host_stats, &proc);
-    fill_blocks(host, has_fast && fast, stats);
+    stats->kvm = kvm_reader ? kvm_reader() : NULL;
+    stats->has_kvm = stats->kvm != NULL;
+    if (verify) {
+        range = walk_ranges(host, stats);
+    }
+    report.range = range;
+    report.vm = stats->vm;
+    ksm_ram_foreach(report_block, &report);
     return stats;
+}
+
+KsmStats *coroutine_fn qmp_query_ksm_stats(bool has_verify, bool verify,
+                                           Error **errp)
+{
+    return ksm_query_stats(has_verify && verify, errp);
 }

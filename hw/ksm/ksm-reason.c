@@ -11,11 +11,14 @@ static const struct {
 } reason_desc[KSM_REFUSAL__MAX] = {
     [KSM_REFUSAL_NONE] = { "it can be" },
     [KSM_REFUSAL_DISABLED_BY_MACHINE] = {
-        "the machine has mem-merge=off", "start the machine with mem-merge=on"
+        "the machine has mem-merge=off",
+        "start the machine with mem-merge=on, or give the memory to a backend "
+        "with merge=on"
     },
     [KSM_REFUSAL_DISABLED_BY_BACKEND] = {
         "its memory backend has merge=off",
-        "set the memory backend's property merge to on"
+        "set the memory backend's property merge to on; qom-set does it while "
+        "the guest runs"
     },
     [KSM_REFUSAL_DISABLED_BY_POLICY] = {
         "the ksm-policy object has mode=off",
@@ -42,24 +45,31 @@ static const struct {
     [KSM_REFUSAL_DEVICE_MEMORY] = { "it is the memory of a device" },
     [KSM_REFUSAL_SHARED_MAPPING] = {
         "it is mapped shared",
-        "use share=off, unless another process has to see the memory"
+        "use share=off, unless another process (such as a vhost-user device) "
+        "has to see the memory"
     },
     [KSM_REFUSAL_HUGE_PAGES] = {
-        "it consists of huge pages", "use ordinary memory instead of hugetlbfs"
+        "it consists of huge pages",
+        "use ordinary memory instead of hugetlbfs; transparent huge pages are "
+        "no obstacle"
     },
     [KSM_REFUSAL_SPECIAL_MAPPING] = {
         "it is device memory to the kernel",
-        "use ordinary memory instead of the device"
+        "use memory that is ordinary to the kernel, no device or persistent "
+        "memory"
     },
     [KSM_REFUSAL_HOST_UNAVAILABLE] = {
         "the host's kernel cannot merge",
-        "use a kernel with same-page merging (CONFIG_KSM)"
+        "use a host kernel with same-page merging (CONFIG_KSM)"
     },
     [KSM_REFUSAL_KERNEL_REFUSED] = {
-        "the kernel refused it", "free some memory of the host and try again"
+        "the kernel refused it",
+        "see the kernel's error; if memory ran out, free some of the host's "
+        "and set the memory backend's property merge again"
     },
     [KSM_REFUSAL_KERNEL_IGNORED] = {
-        "the kernel does not do it", "report this with mergeable-bytes"
+        "the kernel does not do it",
+        "report this as a defect, with mergeable-bytes"
     },
 };
 

@@ -100,7 +100,7 @@ static void compare_guest(Difference *diff, const Run *run, const Guest *g,
                           GError **errp)
 {
     g_autoptr(JsonNode) reply =
-        qmp_execute(g->qmp, "query-ksm-stats", NULL, errp);
+        qmp_execute(g->qmp, "query-ksm-stats", "{\"verify\": true}", errp);
     JsonObject *stats, *host, *vm;
 
     if (!reply) {

@@ -88,8 +88,9 @@ qmp() {
         "{ \"execute\": \"$3\", \"arguments\": ${4:-{\}} }"
 }
 
+# stats WHERE DOMAIN - with what the kernel says of each RAM block
 stats() {
-    qmp "$1" "$2" query-ksm-stats
+    qmp "$1" "$2" query-ksm-stats '{ "verify": true }'
 }
 
 # holds WHERE DOMAIN WHAT FILTER - of query-ksm-stats, by jq

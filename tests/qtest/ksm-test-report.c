@@ -47,6 +47,7 @@ static void test_absent(void)
     g_assert_false(stats->has_problem);
     g_assert_nonnull(ksm_test_find_block(stats, "pc.ram"));
     g_assert_false(ksm_test_find_block(stats, "pc.ram")->verified);
+    g_assert_false(stats->host->has_refused || stats->vm->has_refused);
     text = qtest_hmp(qts, "info ksm");
     g_assert_nonnull(strstr(text, "no KSM"));
     qtest_quit(qts);
@@ -85,6 +86,8 @@ static void test_linux_6_1(void)
     g_assert_true(c->has_use_zero_pages && c->use_zero_pages == 0);
     g_assert_cmpuint(c->stable_node_chains_prune_millisecs, ==, 19);
     g_assert_false(c->has_pages_scanned || c->has_general_profit);
+    g_assert_false(c->has_advisor_mode || c->has_advisor_max_cpu);
+    g_assert_false(stats->host->has_refused || stats->vm->has_refused);
     /* 40 of 400 mappings: a tenth of what 300 pages save */
     g_assert_cmpuint(stats->vm->merged_bytes, ==, 40 * page);
     g_assert_cmpuint(stats->vm->saved_bytes, ==, 30 * page);
@@ -95,30 +98,59 @@ static void test_linux_6_1(void)
     qtest_quit(qts);
 }
 
+static void check_refused(bool present, KsmPageRefusalCountList *list,
+                          uint64_t first)
+{
+    int reason = 0;
+
+    g_assert_true(present);
+    for (; list; list = list->next, reason++) {
+        g_assert_cmpint(list->value->reason, ==, reason);
+        g_assert_cmpuint(list->value->pages, ==, first + reason);
+    }
+    g_assert_cmpint(reason, ==, KSM_PAGE_REFUSAL__MAX);
+}
+
+static void check_later_counters(const KsmHostCounters *c)
+{
+    g_assert_cmpuint(c->pages_scanned, ==, 20);
+    g_assert_cmpuint(c->pages_skipped, ==, 21);
+    g_assert_cmpuint(c->ksm_zero_pages, ==, 22);
+    g_assert_cmpint(c->general_profit, ==, -23);
+    g_assert_true(c->has_smart_scan && c->smart_scan == 1);
+    g_assert_cmpstr(c->advisor_mode, ==, "scan-time");
+    g_assert_cmpuint(c->advisor_max_cpu, ==, 24);
+    g_assert_cmpuint(c->advisor_min_pages_to_scan, ==, 25);
+    g_assert_cmpuint(c->advisor_max_pages_to_scan, ==, 26);
+    g_assert_cmpuint(c->advisor_target_scan_time, ==, 27);
+}
+
 static void test_samepage(void)
 {
+    const uint64_t page = qemu_real_host_page_size();
     g_autoptr(FakeRoot) root = fake_root_new();
     g_autoptr(KsmStats) stats = NULL;
-    g_autofree char *text = NULL;
     QTestState *qts;
 
-    fake_root_add_linux_6_1(root);
-    fake_root_write(root, FAKE_KSM_DIR "engine", "samepage 0.1.0\n");
+    fake_root_add_samepage(root);
     fake_root_write(root, FAKE_KSM_DIR "run", "2\n");
-    fake_root_write(root, FAKE_KSM_DIR "general_profit", "-77\n");
-    fake_root_write(root, FAKE_PROC_DIR "ksm_stat",
-                    "ksm_rmap_items 50\nksm_cow_breaks 17\n");
     qts = ksm_test_start(root, "-machine none");
-    stats = ksm_test_query(qts);
+    stats = ksm_test_query_fast(qts);
     g_assert_cmpint(stats->host->engine, ==, KSM_ENGINE_SAMEPAGE);
     g_assert_cmpstr(stats->host->engine_version, ==, "0.1.0");
     g_assert_cmpint(stats->host->run, ==, KSM_RUN_STATE_UNMERGING);
-    g_assert_cmpint(stats->host->counters->general_profit, ==, -77);
-    g_assert_true(stats->vm->has_cow_breaks);
-    g_assert_cmpuint(stats->vm->cow_breaks, ==, 17);
-    text = qtest_hmp(qts, "info ksm");
-    g_assert_nonnull(strstr(text, "engine samepage 0.1.0, unmerging"));
-    g_assert_nonnull(strstr(text, "COW breaks       17"));
+    check_later_counters(stats->host->counters);
+    check_refused(stats->host->has_refused, stats->host->refused, 100);
+    g_assert_cmpuint(stats->vm->merged_bytes, ==, 40 * page);
+    g_assert_cmpuint(stats->vm->zero_bytes, ==, 51 * page);
+    g_assert_cmpuint(stats->vm->rmap_items, ==, 50);
+    g_assert_cmpint(stats->vm->profit_bytes, ==, -52);
+    g_assert_cmpuint(stats->vm->cow_breaks, ==, 53);
+    g_assert_true(stats->vm->has_merge_any && !stats->vm->merge_any);
+    g_assert_true(stats->vm->has_mergeable && stats->vm->mergeable);
+    check_refused(stats->vm->has_refused, stats->vm->refused, 200);
+    g_assert_false(stats->has_kvm);
+    g_assert_false(stats->has_problem);
     qtest_quit(qts);
 }
 
@@ -132,6 +164,9 @@ static void test_bad_files(void)
     fake_root_add_linux_6_1(root);
     fake_root_write(root, FAKE_KSM_DIR "pages_sharing", "a lot\n");
     fake_root_write(root, FAKE_KSM_DIR "full_scans", "-1\n");
+    fake_root_write(root, FAKE_KSM_DIR "advisor_mode", "off\n");
+    fake_root_write(root, FAKE_KSM_DIR "refused_pinned", "few\n");
+    fake_root_write(root, FAKE_KSM_DIR "refused_huge", "7\n");
     fake_root_write(root, FAKE_KSM_DIR "pages_shared",
                     "18446744073709551615\n");
     fake_root_write(root, FAKE_PROC_DIR "ksm_merging_pages",
@@ -144,6 +179,10 @@ static void test_bad_files(void)
     g_assert_false(stats->host->counters->has_pages_sharing);
     g_assert_false(stats->host->counters->has_full_scans);
     g_assert_cmpuint(stats->host->counters->pages_shared, ==, UINT64_MAX);
+    g_assert_false(stats->host->counters->has_advisor_mode);
+    g_assert_cmpint(stats->host->refused->value->reason, ==,
+                    KSM_PAGE_REFUSAL_HUGE);
+    g_assert_null(stats->host->refused->next);
     /* More than 64 bits of bytes */
     g_assert_false(stats->vm->has_merged_bytes);
     g_assert_cmpuint(stats->host->counters->pages_unshared, ==, 11);
@@ -241,30 +280,6 @@ static void test_root_only_for_tests(void)
     qtest_quit(qts);
 }
 
-/* An id can be longer than a line. */
-static void test_hmp(void)
-{
-    g_autofree char *id = g_strnfill(100, 'p');
-    g_autofree char *args = g_strdup_printf("-machine q35 -m 16 -object "
-                                            "ksm-policy,id=%s,mode=off", id);
-    QTestState *qts = ksm_test_start(NULL, args);
-    g_autofree char *text = qtest_hmp(qts, "info ksm");
-    g_auto(GStrv) line = g_strsplit(text, "\r\n", -1);
-
-    for (int i = 0; line[i]; i++) {
-        g_test_message("%s", line[i]);
-        g_assert_cmpuint(strlen(line[i]), <=, 80);
-        g_assert_false(g_str_has_suffix(line[i], " "));
-    }
-    g_assert_nonnull(strstr(text, "Host: "));
-    g_assert_nonnull(strstr(text, "Policy ppp"));
-    g_assert_nonnull(strstr(text, "off              since "));
-    g_assert_nonnull(strstr(text, ", configured"));
-    g_assert_nonnull(strstr(text, "pc.ram "));
-    g_assert_nonnull(strstr(text, "pc.bios "));
-    qtest_quit(qts);
-}
-
 void ksm_test_add_report(void)
 {
     qtest_add_func("/ksm/report/none", test_none);
@@ -275,5 +290,4 @@ void ksm_test_add_report(void)
     qtest_add_func("/ksm/report/facts", test_facts);
     qtest_add_func("/ksm/report/root-only-for-tests",
                    test_root_only_for_tests);
-    qtest_add_func("/ksm/report/hmp", test_hmp);
 }

@@ -29,6 +29,11 @@ bool ksm_test_kernel_merges(void)
     return ok;
 }
 
+bool ksm_test_has_kvm(void)
+{
+    return qtest_has_accel("kvm") && access("/dev/kvm", R_OK | W_OK) == 0;
+}
+
 int ksm_test_qemu_pid;
 
 static int read_pid(const char *path)
@@ -94,13 +99,13 @@ static KsmStats *decode(QDict *resp)
 
 KsmStats *ksm_test_query(QTestState *qts)
 {
-    return decode(qtest_qmp(qts, "{ 'execute': 'query-ksm-stats' }"));
+    return decode(qtest_qmp(qts, "{ 'execute': 'query-ksm-stats',"
+                                 "  'arguments': { 'verify': true } }"));
 }
 
 KsmStats *ksm_test_query_fast(QTestState *qts)
 {
-    return decode(qtest_qmp(qts, "{ 'execute': 'query-ksm-stats',"
-                                 "  'arguments': { 'fast': true } }"));
+    return decode(qtest_qmp(qts, "{ 'execute': 'query-ksm-stats' }"));
 }
 
 KsmBlockInfo *ksm_test_find_block(KsmStats *stats, const char *id)

@@ -13,7 +13,7 @@
 #include "qapi/qapi-visit-ksm.h"
 #include "qapi/qmp/qdict.h"
 #include "qemu/units.h"
-#include "../unit/ksm-fake-root.h"
+#include "hw/ksm/ksm-reason.h"
 #include "ksm-test.h"
 
 #ifndef PR_SET_MEMORY_MERGE
@@ -105,6 +105,8 @@ static void check_sample(KsmStats *stats, const Sample *sample)
     g_assert_true(block->verified);
     g_assert_cmpstr(KsmRefusal_str(block->reason), ==, KsmRefusal_str(reason));
     g_assert_false(block->has_error);
+    g_assert_cmpstr(block->has_remedy ? block->remedy : NULL, ==,
+                    ksm_reason_remedy(reason));
     g_assert_cmpuint(block->mergeable_bytes, ==,
                      mergeable ? sample->size : 0);
     g_assert_cmpint(ksm_test_is_mergeable(sample->size), ==, mergeable);
@@ -358,6 +360,9 @@ int main(int argc, char **argv)
 
     add_advice_tests();
     ksm_test_add_report();
+    ksm_test_add_hmp();
+    ksm_test_add_stats();
+    ksm_test_add_speed();
     ksm_test_add_refuse();
     ksm_test_add_merge();
     ksm_test_add_policy_tests();

@@ -23,7 +23,7 @@ extern int ksm_test_qemu_pid;
 /* The real /proc/self/@name in a made-up host: found by QEMU, self is QEMU. */
 void ksm_test_link_file(const FakeRoot *root, const char *name);
 
-/* query-ksm-stats, without and with fast=true */
+/* query-ksm-stats, with verify=true and as it is */
 KsmStats *ksm_test_query(QTestState *qts);
 KsmStats *ksm_test_query_fast(QTestState *qts);
 
@@ -57,6 +57,12 @@ void ksm_test_del_object(QTestState *qts, const char *id);
 void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
                           const char *options);
 
+/* Can a guest run on KVM here? */
+bool ksm_test_has_kvm(void);
+
+void ksm_test_add_hmp(void);
+void ksm_test_add_speed(void);
+void ksm_test_add_stats(void);
 void ksm_test_add_report(void);
 void ksm_test_add_merge(void);
 void ksm_test_add_refuse(void);

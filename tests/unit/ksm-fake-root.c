@@ -82,6 +82,14 @@ void fake_root_remove(const FakeRoot *root, const char *name)
     g_assert_cmpint(g_remove(path), ==, 0);
 }
 
+static void write_all(const FakeRoot *root, const char *const (*file)[2],
+                      size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        fake_root_write(root, file[i][0], file[i][1]);
+    }
+}
+
 void fake_root_add_linux_6_1(const FakeRoot *root)
 {
     static const char *const file[][2] = {
@@ -103,7 +111,49 @@ void fake_root_add_linux_6_1(const FakeRoot *root)
         { FAKE_PROC_DIR "ksm_stat", "ksm_rmap_items 50\n" },
     };
 
-    for (size_t i = 0; i < G_N_ELEMENTS(file); i++) {
-        fake_root_write(root, file[i][0], file[i][1]);
-    }
+    write_all(root, file, G_N_ELEMENTS(file));
+}
+
+void fake_root_add_samepage(const FakeRoot *root)
+{
+    static const char *const file[][2] = {
+        { FAKE_KSM_DIR "engine", "samepage 0.1.0\n" },
+        { FAKE_KSM_DIR "pages_scanned", "20\n" },
+        { FAKE_KSM_DIR "pages_skipped", "21\n" },
+        { FAKE_KSM_DIR "ksm_zero_pages", "22\n" },
+        { FAKE_KSM_DIR "general_profit", "-23\n" },
+        { FAKE_KSM_DIR "smart_scan", "1\n" },
+        { FAKE_KSM_DIR "advisor_mode", "none [scan-time]\n" },
+        { FAKE_KSM_DIR "advisor_max_cpu", "24\n" },
+        { FAKE_KSM_DIR "advisor_min_pages_to_scan", "25\n" },
+        { FAKE_KSM_DIR "advisor_max_pages_to_scan", "26\n" },
+        { FAKE_KSM_DIR "advisor_target_scan_time", "27\n" },
+        { FAKE_KSM_DIR "refused_volatile", "100\n" },
+        { FAKE_KSM_DIR "refused_pinned", "101\n" },
+        { FAKE_KSM_DIR "refused_huge", "102\n" },
+        { FAKE_KSM_DIR "refused_shared", "103\n" },
+        { FAKE_KSM_DIR "refused_hugetlb", "104\n" },
+        { FAKE_KSM_DIR "refused_special", "105\n" },
+        { FAKE_KSM_DIR "refused_node", "106\n" },
+        { FAKE_KSM_DIR "refused_limit", "107\n" },
+        { FAKE_KSM_DIR "refused_raced", "108\n" },
+        { FAKE_KSM_DIR "refused_locked", "109\n" },
+        { FAKE_KSM_DIR "refused_different", "110\n" },
+        { FAKE_KSM_DIR "refused_uffd_wp", "111\n" },
+        { FAKE_KSM_DIR "refused_nomem", "112\n" },
+        { FAKE_PROC_DIR "ksm_stat",
+          "ksm_rmap_items 50\nksm_zero_pages 51\nksm_merging_pages 40\n"
+          "ksm_process_profit -52\nksm_merge_any: no\nksm_mergeable: yes\n"
+          "ksm_cow_breaks 53\n"
+          "ksm_refused_volatile 200\nksm_refused_pinned 201\n"
+          "ksm_refused_huge 202\nksm_refused_shared 203\n"
+          "ksm_refused_hugetlb 204\nksm_refused_special 205\n"
+          "ksm_refused_node 206\nksm_refused_limit 207\n"
+          "ksm_refused_raced 208\nksm_refused_locked 209\n"
+          "ksm_refused_different 210\nksm_refused_uffd_wp 211\n"
+          "ksm_refused_nomem 212\n" },
+    };
+
+    fake_root_add_linux_6_1(root);
+    write_all(root, file, G_N_ELEMENTS(file));
 }

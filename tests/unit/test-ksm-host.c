@@ -93,6 +93,15 @@ static void test_names(void)
 
         g_assert_nonnull(name);
         g_assert_true(g_hash_table_add(seen, (char *)name));
+        g_assert_cmpint(ksm_host_process_field_is_signed(i), ==,
+                        i == KSM_HOST_PROC_PROFIT);
+    }
+    g_hash_table_remove_all(seen);
+    for (int i = 0; i < KSM_HOST_REASON__MAX; i++) {
+        const char *name = ksm_host_reason_name(i);
+
+        g_assert_nonnull(name);
+        g_assert_true(g_hash_table_add(seen, (char *)name));
     }
 }
 

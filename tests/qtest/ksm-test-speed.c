@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QTest for same-page merging: how long query-ksm-stats takes, and KVM's
+ * numbers in it
+ */
+
+#include "qemu/osdep.h"
+#include <sys/un.h>
+#include "libqtest.h"
+#include "qapi/qmp/qdict.h"
+#include "qapi/qmp/qlist.h"
+#include "ksm-test.h"
+
+#define NO_KVM "this QEMU, or this machine, has no KVM"
+
+#define BLOCKS 64
+#define QUERIES 51
+#define BUDGET_MS 5.0
+
+static int compare_ms(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/*
+ * A monitor of its own: libqtest reads answers byte by byte, which takes longer
+ * than the whole query.
+ */
+static int connect_monitor(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)),
+                    ==, 0);
+    return fd;
+}
+
+static void receive_line(int fd, GString *line)
+{
+    char buf[65536];
+    ssize_t n;
+
+    g_string_truncate(line, 0);
+    do {
+        n = read(fd, buf, sizeof(buf));
+        g_assert_cmpint(n, >, 0);
+        g_string_append_len(line, buf, n);
+    } while (buf[n - 1] != '\n');
+}
+
+static void ask(int fd, const char *command, GString *answer)
+{
+    ssize_t size = strlen(command);
+
+    g_assert_cmpint(write(fd, command, size), ==, size);
+    receive_line(fd, answer);
+    g_assert_true(g_str_has_prefix(answer->str, "{\"return\""));
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (text = strstr(text, what); text; text = strstr(text + 1, what)) {
+        n++;
+    }
+    return n;
+}
+
+/* The median of many queries, from sending to having received the answer */
+static double measure(int fd, const char *host, bool verify)
+{
+    g_autofree char *command =
+        g_strdup_printf("{\"execute\": \"query-ksm-stats\","
+                        " \"arguments\": {\"verify\": %s}}\n",
+                        verify ? "true" : "false");
+    g_autoptr(GString) answer = g_string_new(NULL);
+    double ms[QUERIES];
+
+    for (int i = 0; i < QUERIES; i++) {
+        int64_t start = g_get_monotonic_time();
+
+        ask(fd, command, answer);
+        ms[i] = (g_get_monotonic_time() - start) / 1000.0;
+        g_assert_cmpint(count(answer->str, "\"mergeable-bytes\""), >, BLOCKS);
+    }
+    qsort(ms, QUERIES, sizeof(ms[0]), compare_ms);
+    printf("# query-ksm-stats, %s, %d blocks, %s: median %.2f ms (%.2f to "
+           "%.2f)\n", host, BLOCKS, verify ? "verify" : "default",
+           ms[QUERIES / 2], ms[0], ms[QUERIES - 1]);
+    return ms[QUERIES / 2];
+}
+
+static void check_speed(const FakeRoot *host_root, const char *host,
+                        const char *args)
+{
+    g_autoptr(FakeRoot) folder = fake_root_new();
+    g_autofree char *path = fake_root_path(folder, "/qmp");
+    g_autoptr(GString) all = g_string_new(args);
+    g_autoptr(GString) answer = g_string_new(NULL);
+    QTestState *qts;
+    double ms;
+    int fd;
+
+    g_string_append_printf(all, " -qmp unix:%s,server=on,wait=off", path);
+    for (int i = 0; i < BLOCKS; i++) {
+        g_string_append_printf(all, " -object memory-backend-ram,id=mem%d,"
+                               "size=4M,prealloc=on", i);
+    }
+    qts = ksm_test_start(host_root, all->str);
+    fd = connect_monitor(path);
+    receive_line(fd, answer);
+    ask(fd, "{\"execute\": \"qmp_capabilities\"}\n", answer);
+    ms = measure(fd, host, false);
+    measure(fd, host, true);
+    close(fd);
+    qtest_quit(qts);
+#ifdef QEMU_SANITIZE_ADDRESS
+    g_test_skip("a sanitizer's speed says nothing");
+    return;
+#endif
+    g_assert_cmpfloat(ms, <, BUDGET_MS);
+}
+
+static void test_speed_real_host(void)
+{
+    check_speed(NULL, "this host", "-machine q35 -m 16");
+}
+
+/* One that has all the files there are */
+static void test_speed_samepage(void)
+{
+    g_autoptr(FakeRoot) root = fake_root_new();
+
+    fake_root_add_samepage(root);
+    check_speed(root, "samepage host", "-machine q35 -m 16");
+}
+
+static void test_speed_kvm(void)
+{
+    if (!ksm_test_has_kvm()) {
+        g_test_skip(NO_KVM);
+        return;
+    }
+    check_speed(NULL, "KVM, 8 paused virtual CPUs",
+                "-accel kvm -machine q35 -m 16 -smp 8 -S");
+}
+
+/* The sum of @name over all that query-stats' provider kvm tells @target of */
+static uint64_t kvm_stat(QTestState *qts, const char *target, const char *name)
+{
+    QDict *resp = qtest_qmp(qts, "{ 'execute': 'query-stats', 'arguments': {"
+                            " 'target': %s, 'providers': [ {"
+                            " 'provider': 'kvm', 'names': [ %s ] } ] } }",
+                            target, name);
+    const QListEntry *entry;
+    uint64_t sum = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(resp, "return"), entry) {
+        QDict *result = qobject_to(QDict, qlist_entry_obj(entry));
+        QList *stats = qdict_get_qlist(result, "stats");
+        QDict *stat = qobject_to(QDict, qlist_peek(stats));
+
+        g_assert_cmpstr(qdict_get_str(stat, "name"), ==, name);
+        sum += qdict_get_int(stat, "value");
+    }
+    qobject_unref(resp);
+    return sum;
+}
+
+static void check_vcpu_counter(QTestState *qts, const char *name,
+                               size_t offset)
+{
+    uint64_t before = kvm_stat(qts, "vcpu", name);
+    g_autoptr(KsmStats) stats = ksm_test_query_fast(qts);
+    uint64_t after = kvm_stat(qts, "vcpu", name);
+    uint64_t value = *(uint64_t *)((char *)stats->kvm + offset);
+
+    g_test_message("%s: %" PRIu64 " <= %" PRIu64 " <= %" PRIu64, name, before,
+                   value, after);
+    g_assert_cmpuint(before, <=, value);
+    g_assert_cmpuint(value, <=, after);
+}
+
+/* The same as query-stats has, although it is read in another way */
+static void test_kvm(void)
+{
+    g_autoptr(KsmStats) first = NULL, later = NULL;
+    QTestState *qts;
+
+    if (!ksm_test_has_kvm()) {
+        g_test_skip(NO_KVM);
+        return;
+    }
+    qts = ksm_test_start(NULL, "-accel kvm -machine q35 -m 16 -smp 2");
+    first = ksm_test_query_fast(qts);
+    if (!first->has_kvm) {
+        g_test_skip("this machine's KVM has no statistics to read");
+        qtest_quit(qts);
+        return;
+    }
+    g_assert_true(first->kvm->has_exits && first->kvm->has_tlb_flushes);
+    check_vcpu_counter(qts, "exits", offsetof(KsmKvmInfo, exits));
+    if (first->kvm->has_page_faults) {
+        check_vcpu_counter(qts, "pf_taken", offsetof(KsmKvmInfo, page_faults));
+        check_vcpu_counter(qts, "pf_fixed",
+                           offsetof(KsmKvmInfo, page_faults_fixed));
+    }
+    later = ksm_test_query_fast(qts);
+    g_assert_cmpuint(later->kvm->exits, >, 0);
+    g_assert_cmpuint(later->kvm->exits, >=, first->kvm->exits);
+    g_assert_cmpuint(later->kvm->tlb_flushes, <=,
+                     kvm_stat(qts, "vm", "remote_tlb_flush"));
+    g_assert_cmpuint(later->kvm->tlb_flush_requests, <=,
+                     kvm_stat(qts, "vm", "remote_tlb_flush_requests"));
+    qtest_quit(qts);
+}
+
+/* Virtual CPUs come and go, and come back under the same number. */
+static void test_kvm_cpu_hotplug(void)
+{
+    g_autoptr(KsmStats) one = NULL, two = NULL;
+    QTestState *qts;
+
+    if (!ksm_test_has_kvm()) {
+        g_test_skip(NO_KVM);
+        return;
+    }
+    qts = ksm_test_start(NULL, "-accel kvm -machine q35 -cpu qemu64 -m 16 "
+                         "-smp 1,sockets=2,maxcpus=2");
+    one = ksm_test_query_fast(qts);
+    qtest_qmp_device_add(qts, "qemu64-x86_64-cpu", "cpu1", "{'socket-id': 1,"
+                         " 'core-id': 0, 'thread-id': 0}");
+    two = ksm_test_query_fast(qts);
+    g_assert_cmpint(one->has_kvm, ==, two->has_kvm);
+    g_assert_true(!two->has_kvm || two->kvm->exits >= one->kvm->exits);
+    qtest_quit(qts);
+}
+
+static void test_kvm_without_cpus(void)
+{
+    g_autoptr(KsmStats) stats = NULL;
+    QTestState *qts;
+
+    if (!ksm_test_has_kvm()) {
+        g_test_skip(NO_KVM);
+        return;
+    }
+    qts = ksm_test_start(NULL, "-accel kvm -machine none");
+    stats = ksm_test_query_fast(qts);
+    g_assert_true(!stats->has_kvm || !stats->kvm->has_exits);
+    qtest_quit(qts);
+}
+
+static void test_no_kvm(void)
+{
+    g_autoptr(KsmStats) stats = NULL;
+    QTestState *qts;
+
+    if (!qtest_has_accel("tcg")) {
+        g_test_skip("this QEMU has no TCG");
+        return;
+    }
+    qts = ksm_test_start(NULL, "-accel tcg -machine q35 -m 16");
+    stats = ksm_test_query_fast(qts);
+    g_assert_false(stats->has_kvm);
+    g_assert_nonnull(ksm_test_find_block(stats, "pc.ram"));
+    qtest_quit(qts);
+}
+
+void ksm_test_add_speed(void)
+{
+    qtest_add_func("/ksm/speed/real-host", test_speed_real_host);
+    qtest_add_func("/ksm/speed/samepage", test_speed_samepage);
+    qtest_add_func("/ksm/speed/kvm", test_speed_kvm);
+    qtest_add_func("/ksm/kvm/counters", test_kvm);
+    qtest_add_func("/ksm/kvm/cpu-hotplug", test_kvm_cpu_hotplug);
+    qtest_add_func("/ksm/kvm/without-cpus", test_kvm_without_cpus);
+    qtest_add_func("/ksm/kvm/tcg", test_no_kvm);
+}
