@@ -4,6 +4,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/un.h>
 #include "libqtest.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-ksm.h"
@@ -72,6 +73,18 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args)
     g_unsetenv(ROOT_VARIABLE);
     ksm_test_qemu_pid = read_pid(pidfile);
     return qts;
+}
+
+int ksm_test_connect(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)),
+                    ==, 0);
+    return fd;
 }
 
 static KsmStats *decode(QDict *resp)

@@ -20,6 +20,9 @@ QTestState *ksm_test_start(const FakeRoot *root, const char *args);
 /* Process id of the QEMU that was started last */
 extern int ksm_test_qemu_pid;
 
+/* Connects to a monitor's socket; returns the file descriptor. */
+int ksm_test_connect(const char *path);
+
 /* query-ksm-stats, with verify=true and as it is */
 KsmStats *ksm_test_query(QTestState *qts);
 KsmStats *ksm_test_query_fast(QTestState *qts);
