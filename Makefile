@@ -3,7 +3,7 @@
 # Samepage: KVM guests share identical memory.  `make help` lists the targets;
 # each is one script of scripts/, which does all the set-up it needs.
 
-.PHONY: help run test test-debug test-kcsan test-fast fuzz soak kernel qemu bench-host setup clean
+.PHONY: help run test test-debug test-kcsan test-sanitize test-fast fuzz soak kernel qemu bench-host setup clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test-debug:
 ## make test-kcsan  the kernel tests on a kernel that looks for data races
 test-kcsan:
 	@scripts/test.sh kcsan
+
+## make test-sanitize  tests of the QEMU side with ASan and UBSan (a build of 10 minutes)
+test-sanitize:
+	@scripts/test.sh sanitize
 
 ## make test-fast   only what needs no bench host: layers, unit, qtest
 test-fast:

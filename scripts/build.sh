@@ -8,6 +8,8 @@
 #                                                vmlinux ksm-symbols
 #        build.sh qemu                           bin/ share/qemu/
 #        build.sh qemu-tests                     qtests and unit tests of it
+#        build.sh qemu|qemu-tests sanitize       the same with ASan and UBSan
+#        build.sh qemu|qemu-tests without        the same with --disable-ksm
 #        build.sh selftests                      ksm_tests and our own tests
 #        build.sh vm-selftests                   the kernel's own of vm/
 #        build.sh unit                           the engine's userspace tests
@@ -25,9 +27,13 @@
 readonly RETRY="see the log; a build that is run again goes on where it was"
 
 readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
-    --without-default-features --enable-ksm --enable-virtfs --enable-attr
-    --enable-cap-ng --disable-docs "--cc=ccache gcc")
-readonly QEMU_TESTS=(tests/qtest/{ksm-test,qmp-cmd-test,qom-test,test-hmp}
+    --without-default-features --enable-virtfs --enable-attr --enable-cap-ng
+    --disable-docs "--cc=ccache gcc")
+# The tests of what --disable-ksm leaves, and the others
+readonly QEMU_TESTS=(tests/qtest/{qmp-cmd-test,qom-test,test-hmp}
+    tests/qtest/{device-introspect-test,numa-test,readconfig-test}
+    tests/qtest/migration-test)
+readonly QEMU_KSM_TESTS=(tests/qtest/{ksm-test,ksm-fuzz-test}
     tests/unit/test-ksm-{auto,host,host-files,host-pressure,host-range,reason})
 # Of tools/testing/selftests/vm
 readonly VM_SELFTESTS=(compaction_test gup_test khugepaged madv_populate
@@ -211,54 +217,76 @@ qemu_hash() {
     } | hash_text
 }
 
-# configure_qemu DIR WORK - only if it never was, or otherwise
+# qemu_options VARIANT
+qemu_options() {
+    printf '%s\n' "${QEMU_OPTIONS[@]}"
+    case $1 in
+    '') echo --enable-ksm ;;
+    sanitize) printf '%s\n' --enable-ksm --enable-sanitizers ;;
+    without) echo --disable-ksm ;;
+    *) die "qemu $1: must be sanitize or without, or left out" ;;
+    esac
+}
+
+# configure_qemu DIR WORK OPTION... - only if it never was, or otherwise
 configure_qemu() {
-    local dir=$1 work=$2 how="$2 ${QEMU_OPTIONS[*]}"
+    local dir=$1 work=$2 how
+    shift 2
+    how="$work $*"
     if [[ $(cat "$dir/configured" 2>/dev/null) != "$how" ]]; then
         rm -rf "$dir"
         mkdir -p "$dir"
-        (cd "$dir" && "$work/configure" "${QEMU_OPTIONS[@]}")
+        (cd "$dir" && "$work/configure" "$@")
         printf '%s\n' "$how" >"$dir/configured"
     fi
 }
 
-# ninja_qemu WORK TARGET... - in $dir
+# ninja_qemu VARIANT WORK TARGET... - in $dir, which is set here
 ninja_qemu() {
-    local work=$1
-    shift
-    run_step "configure QEMU" "$SP_LOG/qemu-configure.log" \
+    local variant=$1 work=$2 options
+    shift 2
+    dir=$SP_BUILD/qemu${variant:+-$variant}
+    mapfile -t options < <(qemu_options "$variant")
+    run_step "configure QEMU${variant:+ ($variant)}" \
+        "$SP_LOG/qemu-configure.log" \
         "see the log; is a package missing? scripts/setup.sh installs them" \
-        configure_qemu "$dir" "$work"
+        configure_qemu "$dir" "$work" "${options[@]}"
     run_step "build QEMU ($1${2:+ ...})" "$SP_LOG/qemu.log" "$RETRY" \
         ninja -C "$dir" -j"$SP_JOBS" "$@"
 }
 
-# compile_qemu WORK
+# compile_qemu VARIANT WORK
 compile_qemu() {
-    local dir=$SP_BUILD/qemu
-    ninja_qemu "$1" qemu-system-x86_64
+    local dir
+    ninja_qemu "$1" "$2" qemu-system-x86_64
     mkdir -p "$out.part/bin" "$out.part/share/qemu"
     cp "$dir/qemu-system-x86_64" "$out.part/bin/"
     cp "${QEMU_FIRMWARE[@]}" "$out.part/share/qemu/"
 }
 
-# compile_qemu_tests WORK
+# compile_qemu_tests VARIANT WORK
 compile_qemu_tests() {
-    local dir=$SP_BUILD/qemu
-    ninja_qemu "$1" "${QEMU_TESTS[@]}"
-    cp "${QEMU_TESTS[@]/#/$dir/}" "$out.part/"
+    local dir tests=("${QEMU_TESTS[@]}")
+    [[ $1 == without ]] || tests+=("${QEMU_KSM_TESTS[@]}")
+    ninja_qemu "$1" "$2" "${tests[@]}"
+    cp "${tests[@]/#/$dir/}" "$out.part/"
 }
 
+# build_qemu [VARIANT]
 build_qemu() {
     local hash
+    qemu_options "$1" >/dev/null
     hash=$(qemu_hash 'docs|tests')
-    reuse_or qemu "$hash" with_tree qemu compile_qemu
+    reuse_or "qemu${1:+-$1}" "$hash" with_tree qemu compile_qemu "$1"
 }
 
+# build_qemu_tests [VARIANT]
 build_qemu_tests() {
     local hash
+    qemu_options "$1" >/dev/null
     hash=$(qemu_hash docs)
-    reuse_or qemu-tests "$hash" with_tree qemu compile_qemu_tests
+    reuse_or "qemu-tests${1:+-$1}" "$hash" with_tree qemu \
+        compile_qemu_tests "$1"
 }
 
 # ---- programs of the tests ----
@@ -361,14 +389,14 @@ call_builder() {
 
 case ${1:-}:${2:-} in
 kernel:?*) build_kernel "$2" ;;
-qemu:) build_qemu ;;
-qemu-tests:) build_qemu_tests ;;
+qemu:*) build_qemu "${2:-}" ;;
+qemu-tests:*) build_qemu_tests "${2:-}" ;;
 selftests:) build_selftests ;;
 vm-selftests:) build_vm_selftests ;;
 unit:) build_unit ;;
 guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
 soak:) build_by_folder soak tests/soak kernel/tools/testing/selftests/ksm ;;
-*) die "usage: build.sh kernel ours|mainline|debug|kcsan | qemu | qemu-tests |" \
-    "selftests | vm-selftests | unit | guest | e2e | soak" ;;
+*) die "usage: build.sh kernel ours|mainline|debug|kcsan |" \
+    "qemu|qemu-tests [sanitize|without] | selftests | vm-selftests | unit | guest | e2e | soak" ;;
 esac

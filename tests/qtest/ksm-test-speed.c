@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include <sys/un.h>
 #include "libqtest.h"
 #include "qapi/qmp/qdict.h"
 #include "qapi/qmp/qlist.h"
@@ -22,22 +21,6 @@ static int compare_ms(const void *a, const void *b)
     double x = *(const double *)a, y = *(const double *)b;
 
     return x < y ? -1 : x > y;
-}
-
-/*
- * A monitor of its own: libqtest reads answers byte by byte, which takes longer
- * than the whole query.
- */
-static int connect_monitor(const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    g_assert_cmpint(fd, >=, 0);
-    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)),
-                    ==, 0);
-    return fd;
 }
 
 static void receive_line(int fd, GString *line)
@@ -113,7 +96,8 @@ static void check_speed(const FakeRoot *host_root, const char *host,
                                "size=4M,prealloc=on", i);
     }
     qts = ksm_test_start(host_root, all->str);
-    fd = connect_monitor(path);
+    /* libqtest reads byte by byte, which takes longer than the whole query. */
+    fd = ksm_test_connect(path);
     receive_line(fd, answer);
     ask(fd, "{\"execute\": \"qmp_capabilities\"}\n", answer);
     ms = measure(fd, host, false);

@@ -4,6 +4,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/un.h>
 #include "block/qdict.h"
 #include "libqtest.h"
 #include "qapi/error.h"
@@ -82,6 +83,18 @@ void ksm_test_link_file(const FakeRoot *root, const char *name)
     g_autofree char *from = fake_root_path(root, to);
 
     g_assert_cmpint(symlink(to, from), ==, 0);
+}
+
+int ksm_test_connect(const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)),
+                    ==, 0);
+    return fd;
 }
 
 static KsmStats *decode(QDict *resp)

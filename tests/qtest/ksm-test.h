@@ -23,6 +23,9 @@ extern int ksm_test_qemu_pid;
 /* The real /proc/self/@name in a made-up host: found by QEMU, self is QEMU. */
 void ksm_test_link_file(const FakeRoot *root, const char *name);
 
+/* Connects to a monitor's socket; returns the file descriptor. */
+int ksm_test_connect(const char *path);
+
 /* query-ksm-stats, with verify=true and as it is */
 KsmStats *ksm_test_query(QTestState *qts);
 KsmStats *ksm_test_query_fast(QTestState *qts);
