@@ -227,6 +227,8 @@ size_t area_count_swapped(const char *area, size_t pages);
 size_t area_count_frames(const char *area, size_t pages);
 /* True if the mapping at @addr has this two-letter VmFlags word in smaps. */
 bool vma_has_flag(const void *addr, const char *flag);
+/* The kernel's data that every process can read, as raw frames; skips if none. */
+char *vvar_area(size_t *pages);
 /* "KEY: N kB" of the mapping at @addr in smaps, in KiB; -1 if none. */
 long vma_smaps_kb(const void *addr, const char *key);
 
