@@ -252,6 +252,15 @@ long trace_recorded(const char *name, const char *text, char last[512]);
 /* The kernel's thread (ksm_daemon.c). */
 pid_t ksmd_pid(void);
 
+/* --- allocations that fail, on debug kernels (ksm_fault.c) -------------- */
+
+/* Skips unless they can be made to fail; then every kind can. */
+void need_failing(void);
+/* The @n-th allocation of this thread from now on fails, 0 for none. */
+void fail_nth(int n);
+/* Has it failed?  None fails from now on. */
+bool nth_has_failed(void);
+
 /* --- processes --------------------------------------------------------- */
 
 /* Fork a process that runs @fn(@arg) and ends with status 0. */
