@@ -3,7 +3,7 @@
 #
 # Builds one thing and prints the folder of the finished artefact.
 #
-# usage: build.sh kernel ours|mainline|debug|kcsan
+# usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs
 #                                                bzImage config System.map
 #                                                vmlinux ksm-symbols
 #        build.sh qemu                           bin/ share/qemu/
@@ -113,7 +113,8 @@ kernel_fragments() {
     mainline) printf '%s\n' $dir/base.config $dir/engine-mainline.config ;;
     debug | kcsan) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
         "$dir/$1.config" ;;
-    *) die "kernel $1: must be ours, mainline, debug or kcsan" ;;
+    no-sysfs) printf '%s\n' $dir/no-sysfs.config ;;
+    *) die "kernel $1: must be ours, mainline, debug, kcsan or no-sysfs" ;;
     esac
 }
 
@@ -311,13 +312,16 @@ compile_selftests() {
     make -C "$SP_TOP/kernel/tools/testing/selftests/ksm" -j"$SP_JOBS" \
         OUT="$out.part"
     find "$out.part" -name '*.o' -delete
+    gcc -O2 -Wall -Wextra -static -o "$out.part/no-sysfs-init" \
+        "$SP_TOP/tests/kernel/no-sysfs-init.c"
 }
 
 build_selftests() {
     local hash
     hash=$({
         linux_version
-        folder_hash kernel/tools/testing/selftests/ksm
+        folder_hash kernel/tools/testing/selftests/ksm \
+            tests/kernel/no-sysfs-init.c
     } | hash_text)
     reuse_or selftests "$hash" \
         run_step "build selftests" "$SP_LOG/selftests.log" "$RETRY" \
@@ -397,6 +401,7 @@ unit:) build_unit ;;
 guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
 soak:) build_by_folder soak tests/soak kernel/tools/testing/selftests/ksm ;;
-*) die "usage: build.sh kernel ours|mainline|debug|kcsan |" \
-    "qemu|qemu-tests [sanitize|without] | selftests | vm-selftests | unit | guest | e2e | soak" ;;
+*) die "usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs |" \
+    "qemu|qemu-tests [sanitize|without] | selftests | vm-selftests | unit |" \
+    "guest | e2e | soak" ;;
 esac

@@ -15,7 +15,8 @@
 #   without  a QEMU that was built with --disable-ksm
 #   libvirt  our QEMU under Debian's libvirtd and virsh: on this machine, and
 #            in the bench host what its kernel has a part in
-#   kernel   the kernel's own KSM selftests and ours, on our engine
+#   kernel   the kernel's own KSM selftests and ours, on our engine; the engine in
+#            a kernel that has no sysfs
 #   core     a part of these on a debug kernel (KASAN, lockdep, ...)
 #   debug    all of them on it: make test-debug
 #   kcsan    the same on a kernel that looks for data races: make test-kcsan
@@ -225,8 +226,18 @@ kernel_tests() {
         "$SP_TOP/tests/kernel/run-tests.sh" "$selftests" "$@"
 }
 
+# no_sysfs - another kernel, which has nothing but our engine and one test
+no_sysfs() {
+    local kernel selftests
+    kernel=$(artefact kernel no-sysfs) || return 0
+    selftests=$(artefact selftests) || return 0
+    tap "kernel no-sysfs" "$SP_TOP/tests/kernel/no-sysfs.sh" \
+        "$kernel/bzImage" "$selftests/no-sysfs-init" "$RESULTS/no-sysfs.log"
+}
+
 layer_kernel() {
     kernel_tests kernel ours 2048 "$KERNEL_SECONDS"
+    no_sysfs
 }
 
 layer_debug() {

@@ -72,6 +72,12 @@ bool run_tell(Run *run, const char *request, GError **errp);
 /* Let all guests rewrite their churn pages all the time, or stop that. */
 bool run_churn(Run *run, bool on, GError **errp);
 
+/*
+ * Verify all memory of all guests, from inside and from the host.  Fails if that
+ * cannot be done; what was wrong is in run->checks and in each guest.
+ */
+bool run_verify(Run *run, const char *when, GError **errp);
+
 /* Wait, live, until @passes more full scans are done. */
 bool run_wait_passes(Run *run, unsigned int passes, GError **errp);
 

@@ -206,7 +206,9 @@ static void check_guest_side(Run *run, Guest *g, const char *when)
     }
 }
 
-static void check_host_side(Run *run, Guest *g, const char *when)
+/* Fails if the pages cannot be found: what they hold is in run->checks. */
+static bool check_host_side(Run *run, Guest *g, const char *when,
+                            GError **errp)
 {
     g_autofree char *name =
         g_strdup_printf("%s: memory seen from the host right %s", g->name,
@@ -214,44 +216,52 @@ static void check_host_side(Run *run, Guest *g, const char *when)
     uint32_t max = run->opts.tap ? UINT32_MAX : HOST_COMPARE_PAGES;
     unsigned int bad = 0, compared = 0;
     g_autofree char *first = NULL;
-    GError *err = NULL;
 
-    for (int n = 0; n < REGION_COUNT && !err && !bad; n++) {
+    for (int n = 0; n < REGION_COUNT && !bad; n++) {
         g_autoptr(GArray) pages =
-            guest_ram_locate(g, n, max, run->opts.step_timeout, &err);
+            guest_ram_locate(g, n, max, run->opts.step_timeout, errp);
 
-        if (pages) {
-            g_clear_pointer(&first, g_free);
-            guest_ram_compare(g, pages, &bad, &first, &err);
-            compared += pages->len;
+        g_clear_pointer(&first, g_free);
+        if (!pages || !guest_ram_compare(g, pages, &bad, &first, errp)) {
+            g->verified = false;
+            return false;
         }
+        compared += pages->len;
     }
-    if (!check(&run->checks, !err && !bad && compared, name,
-               "%s%u of %u pages wrong, first %s", err ? err->message : "",
-               bad, compared, first ? first : "none")) {
+    if (!check(&run->checks, !bad && compared, name,
+               "%u of %u pages wrong, first %s", bad, compared,
+               first ? first : "none")) {
         g->verified = false;
     }
-    g_clear_error(&err);
+    return true;
+}
+
+bool run_verify(Run *run, const char *when, GError **errp)
+{
+    if (!run_churn(run, false, errp) ||
+        !run_ask(run, ask_verify, NULL, run->opts.step_timeout, errp)) {
+        for (int n = 0; n < run->started; n++) {
+            run->guests[n].verified = false;
+        }
+        return false;
+    }
+    for (int n = 0; n < run->started; n++) {
+        if (run->guests[n].running) {
+            check_guest_side(run, &run->guests[n], when);
+            if (!check_host_side(run, &run->guests[n], when, errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 bool step_verify(Run *run, const char *when)
 {
     GError *err = NULL;
 
-    if (!run_churn(run, false, &err) ||
-        !run_ask(run, ask_verify, NULL, run->opts.step_timeout, &err)) {
-        for (int n = 0; n < run->started; n++) {
-            run->guests[n].verified = false;
-        }
-        return check_error(&run->checks, err, "agents verify memory");
-    }
-    for (int n = 0; n < run->started; n++) {
-        if (run->guests[n].running) {
-            check_guest_side(run, &run->guests[n], when);
-            check_host_side(run, &run->guests[n], when);
-        }
-    }
-    return true;
+    return run_verify(run, when, &err) ||
+           check_error(&run->checks, err, "agents verify memory");
 }
 
 /* Damage a byte in @g; both sides must see just that. */
@@ -368,10 +378,23 @@ static bool start_one(Run *run, Guest *g, uint32_t number, GError **errp)
            plan_fill(g, errp);
 }
 
+/* The same, and give it memory to verify. */
+static bool start_filled(Run *run, Guest *g, uint32_t number, GError **errp)
+{
+    g_autofree char *request = NULL;
+
+    if (!start_one(run, g, number, errp)) {
+        return false;
+    }
+    request = ask_fill(g);
+    guest_ask(g, request);
+    return guest_wait_reply(g, run->opts.step_timeout, errp);
+}
+
 bool step_replace(Run *run, int n, uint32_t number)
 {
     Guest *g = &run->guests[n];
-    g_autofree char *log = NULL, *request = NULL;
+    g_autofree char *log = NULL;
     GError *err = NULL;
 
     guest_kill(g);
@@ -379,15 +402,12 @@ bool step_replace(Run *run, int n, uint32_t number)
     check(&run->checks, !log, "nothing wrong in a killed guest's log",
           "%s: %s", g->name, log);
     guest_clear(g);
-    if (!start_one(run, g, number, &err)) {
+    if (!start_filled(run, g, number, &err)) {
         g->running = false;
-        progress(&run->checks, "guest%u does not boot: %s", number,
+        progress(&run->checks, "guest%u does not come up: %s", number,
                  err->message);
         g_clear_error(&err);
         return false;
     }
-    request = ask_fill(g);
-    guest_ask(g, request);
-    guest_wait_reply(g, run->opts.step_timeout, &err);
-    return check_error(&run->checks, err, "a new guest fills its memory");
+    return check(&run->checks, true, "a new guest fills its memory", " ");
 }

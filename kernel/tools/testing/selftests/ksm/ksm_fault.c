@@ -5,13 +5,16 @@
  * stays half done.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "ksm_util.h"
 
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
 #define FAIL_SLAB	"/sys/kernel/debug/failslab/"
 #define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 #define OFFLINE_ERROR	"/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_OFFLINE/error"
@@ -33,6 +36,62 @@ static void set_file(const char *dir, const char *file, const char *value)
 	snprintf(path, sizeof(path), "%s%s", dir, file);
 	err = file_write(path, value);
 	must(!err, "writing %s to %s: %s", value, path, strerror(-err));
+}
+
+/* --- one allocation of this thread --------------------------------------- */
+
+void need_failing(void)
+{
+	/* What is spared otherwise: who may wait, pages of processes, small ones. */
+	static const char *const file[][2] = {
+		{ FAIL_SLAB "ignore-gfp-wait", "N" },
+		{ FAIL_SLAB "verbose", "0" },
+		{ FAIL_PAGE "ignore-gfp-wait", "N" },
+		{ FAIL_PAGE "ignore-gfp-highmem", "N" },
+		{ FAIL_PAGE "min-order", "0" },
+		{ FAIL_PAGE "verbose", "0" },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(file); i++)
+		if (access(FAIL_NTH, W_OK) || file_write(file[i][0], file[i][1]))
+			skip("the kernel cannot make allocations fail");
+}
+
+/*
+ * Opened before it is used: opening allocates, and would take the failure that is
+ * meant for what comes next.
+ */
+static int nth_file(void)
+{
+	static pid_t owner;
+	static int fd;
+
+	if (owner == gettid())
+		return fd;
+	/* That of a parent speaks of the parent. */
+	fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	must(fd >= 0, FAIL_NTH ": %m");
+	owner = gettid();
+	return fd;
+}
+
+void fail_nth(int n)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d", n);
+
+	must(pwrite(nth_file(), text, len, 0) == len,
+	     "writing %d to " FAIL_NTH ": %m", n);
+}
+
+bool nth_has_failed(void)
+{
+	char text[16] = "";
+
+	must(pread(nth_file(), text, sizeof(text) - 1, 0) > 0, FAIL_NTH ": %m");
+	fail_nth(0);
+	return !atoi(text);
 }
 
 /* --- ksmd without memory --------------------------------------------------- */

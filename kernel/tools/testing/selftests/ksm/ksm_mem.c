@@ -304,6 +304,22 @@ static bool is_size(const char *text, const char *word, long *kb)
 	return true;
 }
 
+char *vvar_area(size_t *pages)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned long lo, hi;
+	char line[256] = "";
+
+	must(f, "/proc/self/maps: %m");
+	while (fgets(line, sizeof(line), f) && !strstr(line, "[vvar]"))
+		;
+	fclose(f);
+	if (!strstr(line, "[vvar]") || sscanf(line, "%lx-%lx", &lo, &hi) != 2)
+		skip("no [vvar] mapping in this process");
+	*pages = (hi - lo) / page_size;
+	return (char *)lo;
+}
+
 bool vma_has_flag(const void *addr, const char *flag)
 {
 	return smaps_find(addr, is_flag, flag, NULL);

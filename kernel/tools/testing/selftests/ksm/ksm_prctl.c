@@ -61,6 +61,34 @@ static int count_mappings(const char *flag)
 	return n;
 }
 
+/* Memory that was not advised, with all pages alike. */
+static char *plain_same(size_t pages)
+{
+	char *p = area_new(pages);
+
+	area_fill_same(p, pages, 1);
+	return p;
+}
+
+/* Whatever else of this process is merged by now, these are. */
+static void expect_merged(const char *what, const char *p, size_t pages)
+{
+	ksm_settle();
+	ksm_wait_scans(2);
+	must_eq(what, area_count_ksm(p, pages), (long)pages);
+}
+
+/* The same, mapped and merged with the switch on. */
+static char *merged_same(size_t pages)
+{
+	char *p;
+
+	set_merge(1);
+	p = plain_same(pages);
+	expect_merged("merged pages", p, pages);
+	return p;
+}
+
 static void test_set_and_get(void)
 {
 	need_prctl();
@@ -74,33 +102,32 @@ static void test_set_and_get(void)
 	set_merge(0);
 }
 
+/* A call in which argument @wrong, counted from 1, is not 0 as it must be. */
+static void refuse_argument(const char *name, int option, unsigned long on,
+			    int wrong)
+{
+	unsigned long a[6] = { [1] = option, [2] = on };
+	int err;
+
+	a[wrong] = 1;
+	err = prctl(a[1], a[2], a[3], a[4], a[5]) < 0 ? errno : 0;
+	must(err == EINVAL,
+	     "%s with argument %d not 0: errno %d, expected EINVAL", name,
+	     wrong, err);
+}
+
 static void test_arguments(void)
 {
-	int i, on, err;
+	int i, on;
 
 	need_prctl();
-	for (i = 2; i < 5; i++) {
-		for (on = 0; on < 2; on++) {
-			unsigned long a[5] = { 0, on };
-
-			a[i] = 1;
-			err = prctl(PR_SET_MEMORY_MERGE, a[1], a[2], a[3],
-				    a[4]) ? errno : 0;
-			must(err == EINVAL,
-			     "PR_SET_MEMORY_MERGE with argument %d not 0: errno %d, expected EINVAL",
-			     i + 1, err);
-		}
-	}
-	for (i = 1; i < 5; i++) {
-		unsigned long a[5] = { 0 };
-
-		a[i] = 1;
-		err = prctl(PR_GET_MEMORY_MERGE, a[1], a[2], a[3], a[4]) < 0 ?
-		      errno : 0;
-		must(err == EINVAL,
-		     "PR_GET_MEMORY_MERGE with argument %d not 0: errno %d, expected EINVAL",
-		     i + 1, err);
-	}
+	for (i = 3; i <= 5; i++)
+		for (on = 0; on < 2; on++)
+			refuse_argument("PR_SET_MEMORY_MERGE",
+					PR_SET_MEMORY_MERGE, on, i);
+	for (i = 2; i <= 5; i++)
+		refuse_argument("PR_GET_MEMORY_MERGE", PR_GET_MEMORY_MERGE, 0,
+				i);
 	must_eq("PR_GET_MEMORY_MERGE after refused calls", get_merge(), 0);
 }
 
@@ -110,14 +137,11 @@ static void test_existing(void)
 	char *p;
 
 	need_prctl();
-	p = area_new(30);
-	area_fill_same(p, 30, 1);
+	p = plain_same(30);
 	expect_mg("before", p, false);
 	set_merge(1);
 	expect_mg("after", p, true);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages", area_count_ksm(p, 30), 30);
+	expect_merged("merged pages", p, 30);
 	area_check_same(p, 30, 1, "merged");
 	page_fill(p, 2);
 	page_check(p, 2, "written");
@@ -141,9 +165,7 @@ static void test_new_mappings(void)
 
 	need_prctl();
 	set_merge(1);
-	p = area_new(20);
-	expect_mg("mmap", p, true);
-	area_fill_same(p, 20, 1);
+	expect_mg("mmap", plain_same(20), true);
 	p = sbrk(64 * page_size);
 	must(p != (void *)-1, "sbrk: %m");
 	expect_mg("the heap", p + 32 * page_size, true);
@@ -165,28 +187,20 @@ static void test_new_merge(void)
 	char *p, *q;
 
 	need_prctl();
-	set_merge(1);
-	p = area_new(20);
-	area_fill_same(p, 20, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages", area_count_ksm(p, 20), 20);
+	p = merged_same(20);
 	q = mremap(p, 20 * page_size, 40 * page_size, MREMAP_MAYMOVE);
 	must(q != MAP_FAILED, "mremap: %m");
 	expect_mg("grown", page_at(q, 39), true);
 	area_fill_same(page_at(q, 20), 20, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages, grown", area_count_ksm(q, 40), 40);
+	expect_merged("merged pages, grown", q, 40);
 	area_check_same(q, 40, 1, "merged");
 }
 
 /* Shared or special memory takes no part. */
 static void test_not_these(void)
 {
-	unsigned long lo;
-	char line[256], *p;
-	FILE *f;
+	size_t pages;
+	char *p;
 
 	need_prctl();
 	p = shared_new(4 * page_size);
@@ -194,25 +208,17 @@ static void test_not_these(void)
 	expect_mg("shared memory that was there", p, false);
 	p = shared_new(4 * page_size);
 	expect_mg("new shared memory", p, false);
-	f = fopen("/proc/self/maps", "re");
-	must(f, "/proc/self/maps: %m");
-	while (fgets(line, sizeof(line), f))
-		if (strstr(line, "[vvar]") && sscanf(line, "%lx-", &lo) == 1)
-			expect_mg("[vvar]", (void *)lo, false);
-	fclose(f);
+	expect_mg("[vvar]", vvar_area(&pages), false);
 }
 
 static void child_has_it(void *arg)
 {
-	char *p = area_new(20);
+	char *p = plain_same(20);
 
 	must_eq("PR_GET_MEMORY_MERGE in a child", get_merge(), 1);
 	expect_mg("inherited", arg, true);
 	expect_mg("mapped by a child", p, true);
-	area_fill_same(p, 20, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages of a child", area_count_ksm(p, 20), 20);
+	expect_merged("merged pages of a child", p, 20);
 	must_eq("merged pages inherited", area_count_ksm(arg, 20), 20);
 	area_check_same(p, 20, 1, "in a child");
 	area_check_same(arg, 20, 1, "inherited");
@@ -228,11 +234,7 @@ static void test_fork_inherits(void)
 	char *p;
 
 	need_prctl();
-	set_merge(1);
-	p = area_new(20);
-	area_fill_same(p, 20, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
+	p = merged_same(20);
 	join(child(child_has_it, p));
 	must_eq("PR_GET_MEMORY_MERGE of the parent", get_merge(), 1);
 	must_eq("merged pages of the parent", area_count_ksm(p, 20), 20);
@@ -279,14 +281,9 @@ static void test_off_unmerges(void)
 	char *p, *q;
 
 	need_prctl();
-	set_merge(1);
-	p = area_new(30);
-	area_fill_same(p, 30, 1);
+	p = merged_same(30);
 	q = area_same(10, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages", area_count_ksm(p, 30) + area_count_ksm(q, 10),
-		40);
+	expect_merged("merged pages, advised as well", q, 10);
 	ksm_set("run", 0);
 	set_merge(0);
 	must_eq("mergeable mappings, switched off", count_mappings(" mg"), 0);
@@ -327,12 +324,7 @@ static void test_unmergeable_inside(void)
 	char *p;
 
 	need_prctl();
-	set_merge(1);
-	p = area_new(30);
-	area_fill_same(p, 30, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages", area_count_ksm(p, 30), 30);
+	p = merged_same(30);
 	area_advise(page_at(p, 10), 10, MADV_UNMERGEABLE);
 	must_eq("merged pages inside", area_count_ksm(page_at(p, 10), 10), 0);
 	expect_mg("inside", page_at(p, 10), false);
@@ -404,12 +396,9 @@ static void test_threads(void)
 	must(!pthread_create(&t, NULL, set_in_thread, NULL), "pthread_create");
 	pthread_join(t, NULL);
 	must_eq("PR_GET_MEMORY_MERGE, set by another thread", get_merge(), 1);
-	p = area_new(10);
+	p = plain_same(10);
 	expect_mg("mapped by this one", p, true);
-	area_fill_same(p, 10, 1);
-	ksm_settle();
-	ksm_wait_scans(2);
-	must_eq("merged pages", area_count_ksm(p, 10), 10);
+	expect_merged("merged pages", p, 10);
 	area_check_same(p, 10, 1, "merged");
 }
 
@@ -435,10 +424,9 @@ static void test_stat_line(void)
 
 static void switch_often(void *arg)
 {
-	char *p = area_new(16);
+	char *p = plain_same(16);
 	int n;
 
-	area_fill_same(p, 16, 1);
 	for (n = 0; n < 40; n++) {
 		set_merge(1);
 		nap_ms(n % 5);

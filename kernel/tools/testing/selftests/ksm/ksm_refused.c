@@ -299,19 +299,12 @@ static void test_hugetlb(void)
 
 static void test_special(void)
 {
-	unsigned long lo = 0, hi = 0;
-	char line[256] = "";
-	FILE *f;
+	size_t pages;
+	char *p;
 
 	begin();
-	f = fopen("/proc/self/maps", "re");
-	must(f, "/proc/self/maps: %m");
-	while (fgets(line, sizeof(line), f) && !strstr(line, "[vvar]"))
-		;
-	fclose(f);
-	if (!strstr(line, "[vvar]") || sscanf(line, "%lx-%lx", &lo, &hi) != 2)
-		skip("no [vvar] mapping in this process");
-	ignored(SPECIAL, (char *)lo, (hi - lo) / page_size);
+	p = vvar_area(&pages);
+	ignored(SPECIAL, p, pages);
 	end();
 }
 

@@ -28,6 +28,13 @@ static void smart_start(int on)
 	ksm_set("sleep_millisecs", 20);
 }
 
+/* Let all that is there go through so many passes and more. */
+static void grow_old(unsigned int passes)
+{
+	ksm_settle();
+	ksm_wait_scans(passes);
+}
+
 static void test_values(void)
 {
 	static const char *const bad[] = { "2", "x", "-1", "", " ", "maybe" };
@@ -75,6 +82,16 @@ static struct looks count_looks(unsigned int passes)
 	return n;
 }
 
+/* In each pass every page is looked at or skipped; one pass more or less. */
+static void expect_looks(const struct looks *n, long pages)
+{
+	long all = n->scanned + n->skipped;
+
+	must(all >= pages * (n->passes - 1) && all <= pages * (n->passes + 1),
+	     "%ld pages, %ld passes: %ld looks and %ld skips", pages, n->passes,
+	     n->scanned, n->skipped);
+}
+
 /* Every page looked at in every pass. */
 static void test_off(void)
 {
@@ -83,14 +100,10 @@ static void test_off(void)
 
 	smart_start(0);
 	p = area_each(200, 1);
-	ksm_settle();
-	ksm_wait_scans(4);
+	grow_old(4);
 	n = count_looks(8);
 	must_eq("growth of pages_skipped with smart_scan=0", n.skipped, 0);
-	must(n.scanned >= 200 * (n.passes - 1) &&
-	     n.scanned <= 200 * (n.passes + 1),
-	     "200 pages, %ld passes, yet pages_scanned grew by %ld", n.passes,
-	     n.scanned);
+	expect_looks(&n, 200);
 	ksm_expect("200 unique pages", 0, 0, 200, 0);
 	area_check_each(p, 200, 1, "unique");
 }
@@ -103,13 +116,9 @@ static void test_old_are_skipped(void)
 
 	smart_start(1);
 	p = area_each(200, 1);
-	ksm_settle();
-	ksm_wait_scans(TO_AGE);
+	grow_old(TO_AGE);
 	n = count_looks(20);
-	must(n.scanned + n.skipped >= 200 * (n.passes - 1) &&
-	     n.scanned + n.skipped <= 200 * (n.passes + 1),
-	     "200 pages, %ld passes: %ld looks and %ld skips", n.passes,
-	     n.scanned, n.skipped);
+	expect_looks(&n, 200);
 	must(n.scanned <= 200 * n.passes / 3,
 	     "200 old pages were looked at %ld times in %ld passes", n.scanned,
 	     n.passes);
@@ -131,8 +140,7 @@ static void test_new_merge_soon(void)
 
 	smart_start(1);
 	old = area_each(50, 1000);
-	ksm_settle();
-	ksm_wait_scans(TO_AGE);
+	grow_old(TO_AGE);
 	p = area_same(30, 7);
 	/* The pass under way and two whole ones. */
 	ksm_wait_scans(3);
@@ -144,53 +152,52 @@ static void test_new_merge_soon(void)
 	area_check_each(old, 50, 1000, "unique");
 }
 
+/*
+ * Rewrite pages while ksmd stands still; @shared others are merged with them, one
+ * with each.  Two passes later it must have seen all that.
+ */
+static void leave_at_once(char *p, size_t pages, long shared)
+{
+	struct ksm_counts c;
+
+	ksm_set("run", 0);
+	area_fill_each(p, pages, 900);
+	ksm_set("run", 1);
+	ksm_wait_scans(2);
+	ksm_get_counts(&c);
+	must(c.shared == shared && !c.sharing,
+	     "%zu pages rewritten, 2 passes later shared is %ld, sharing %ld",
+	     pages, c.shared, c.sharing);
+	area_check_each(p, pages, 900, "rewritten");
+}
+
 /* Merged pages that others have joined are old, but never skipped. */
 static void test_merged_leave_at_once(void)
 {
-	struct ksm_counts c;
 	char *p;
 
 	smart_start(1);
 	p = area_same(20, 3);
-	ksm_settle();
-	ksm_wait_scans(TO_AGE);
+	grow_old(TO_AGE);
 	ksm_expect("20 copies", 1, 19, 0, 0);
-	ksm_set("run", 0);
-	area_fill_each(p, 20, 900);
-	ksm_set("run", 1);
-	ksm_wait_scans(2);
-	ksm_get_counts(&c);
-	must(!c.shared && !c.sharing,
-	     "all 20 copies rewritten, 2 passes later shared is %ld, sharing %ld",
-	     c.shared, c.sharing);
+	leave_at_once(p, 20, 0);
 	must_eq("/proc/self/ksm_merging_pages", proc_merging_pages(0), 0);
-	area_check_each(p, 20, 900, "rewritten");
 }
 
 /* The same for pages that had grown old before they merged. */
 static void test_old_merged_leave_at_once(void)
 {
-	struct ksm_counts c;
 	char *p, *q;
 
 	smart_start(1);
 	p = area_each(10, 50);
-	ksm_settle();
-	ksm_wait_scans(TO_AGE);
+	grow_old(TO_AGE);
 	q = area_each(10, 50);
 	ksm_set("smart_scan", 0);
 	ksm_settle();
 	ksm_expect("10 x 2 copies", 10, 10, 0, 0);
 	ksm_set("smart_scan", 1);
-	ksm_set("run", 0);
-	area_fill_each(p, 10, 900);
-	ksm_set("run", 1);
-	ksm_wait_scans(2);
-	ksm_get_counts(&c);
-	must(c.shared == 10 && !c.sharing,
-	     "10 of 20 rewritten, 2 passes later shared is %ld, sharing %ld",
-	     c.shared, c.sharing);
-	area_check_each(p, 10, 900, "rewritten");
+	leave_at_once(p, 10, 10);
 	area_check_each(q, 10, 50, "not rewritten");
 }
 
@@ -221,8 +228,7 @@ static void test_old_meets_new(void)
 	p = area_each(LONGEST_SKIP, 1);
 	q = area_new(LONGEST_SKIP);
 	area_advise(q, LONGEST_SKIP, MADV_MERGEABLE);
-	ksm_settle();
-	ksm_wait_scans(2 * TO_AGE);
+	grow_old(2 * TO_AGE);
 	for (i = 0; i < LONGEST_SKIP; i++) {
 		page_fill(page_at(q, i), 1 + i);
 		ksm_wait_scans(1);
@@ -240,8 +246,7 @@ static void test_old_changes(void)
 	smart_start(1);
 	p = area_each(LONGEST_SKIP, 1);
 	q = area_same(10, 500);
-	ksm_settle();
-	ksm_wait_scans(2 * TO_AGE);
+	grow_old(2 * TO_AGE);
 	ksm_expect("10 copies", 1, 9, -1, -1);
 	area_fill_same(p, LONGEST_SKIP, 500);
 	merged_within(p, LONGEST_SKIP, 2 * LONGEST_SKIP + 2,
@@ -258,8 +263,7 @@ static void test_switched_off(void)
 
 	smart_start(1);
 	p = area_each(20, 1);
-	ksm_settle();
-	ksm_wait_scans(2 * TO_AGE);
+	grow_old(2 * TO_AGE);
 	q = area_each(20, 1);
 	ksm_set("smart_scan", 0);
 	ksm_wait_scans(3);

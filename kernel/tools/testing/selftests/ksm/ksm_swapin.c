@@ -5,7 +5,6 @@
  * there is no memory for it.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,6 @@
 #include "ksm_util.h"
 
 #define SWAP_BYTES	(64ul << 20)
-#define FAIL_NTH	"/proc/thread-self/fail-nth"
-#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 
 /* Ask until most of the area is out; reclaim may need many rounds. */
 static void push_out(char *p, size_t pages)
@@ -146,40 +143,6 @@ static void test_copy_charged(void)
 
 /* --- no memory for it ------------------------------------------------------- */
 
-/* Opened before: opening allocates, and would take the failure meant for us. */
-static int nth_fd;
-
-/* The @n-th allocation of this thread from now on fails, 0 for none. */
-static void fail_nth(int n)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d", n);
-
-	must(pwrite(nth_fd, text, len, 0) == len,
-	     "writing %d to " FAIL_NTH ": %m", n);
-}
-
-static bool nth_has_failed(void)
-{
-	char text[16] = "";
-
-	must(pread(nth_fd, text, sizeof(text) - 1, 0) > 0, FAIL_NTH ": %m");
-	fail_nth(0);
-	return !atoi(text);
-}
-
-/* Pages that processes get are spared unless they are asked for. */
-static void need_nth(void)
-{
-	nth_fd = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
-	if (nth_fd < 0 ||
-	    file_write(FAIL_PAGE "ignore-gfp-highmem", "N") ||
-	    file_write(FAIL_PAGE "ignore-gfp-wait", "N") ||
-	    file_write(FAIL_PAGE "min-order", "0"))
-		skip("the kernel cannot make allocations fail");
-	file_write(FAIL_PAGE "verbose", "0");
-}
-
 /*
  * Read every page with the first allocation failing, or the second and so on,
  * until one is read with none failing; then from the start again.  Returns how
@@ -213,7 +176,7 @@ static void test_copy_without_memory(void)
 	long copies, failed;
 	char *p;
 
-	need_nth();
+	need_failing();
 	memcg_enter();
 	swap_on(SWAP_BYTES);
 	p = area_same(pages, 1);

@@ -227,6 +227,8 @@ size_t area_count_swapped(const char *area, size_t pages);
 size_t area_count_frames(const char *area, size_t pages);
 /* True if the mapping at @addr has this two-letter VmFlags word in smaps. */
 bool vma_has_flag(const void *addr, const char *flag);
+/* The kernel's data that every process can read, as raw frames; skips if none. */
+char *vvar_area(size_t *pages);
 /* "KEY: N kB" of the mapping at @addr in smaps, in KiB; -1 if none. */
 long vma_smaps_kb(const void *addr, const char *key);
 
@@ -249,6 +251,15 @@ void trace_record(const char *event);
 long trace_recorded(const char *name, const char *text, char last[512]);
 /* The kernel's thread (ksm_daemon.c). */
 pid_t ksmd_pid(void);
+
+/* --- allocations that fail, on debug kernels (ksm_fault.c) -------------- */
+
+/* Skips unless they can be made to fail; then every kind can. */
+void need_failing(void);
+/* The @n-th allocation of this thread from now on fails, 0 for none. */
+void fail_nth(int n);
+/* Has it failed?  None fails from now on. */
+bool nth_has_failed(void);
 
 /* --- processes --------------------------------------------------------- */
 
