@@ -79,7 +79,8 @@ waiting_for_knobs() {
 # interrupted SIGNAL - a run that is ended by it
 interrupted() {
     local pid
-    "${command[@]}" --only '^mergeable.xml' >"$work/out" 2>&1 &
+    # A signal that is ignored at the start, such as nohup's, cannot be trapped.
+    env --default-signal "${command[@]}" --only '^mergeable.xml' >"$work/out" 2>&1 &
     pid=$!
     waiting_for_knobs $pid
     kill "-$1" $pid
