@@ -16,19 +16,6 @@
 #include <linux/sched/coredump.h>
 #include <linux/seq_file.h>
 
-#ifdef CONFIG_KSM
-
-struct page *ksm_might_need_to_copy(struct page *page,
-				    struct vm_area_struct *vma,
-				    unsigned long address);
-void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
-void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
-
-int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
-		unsigned long end, int advice, unsigned long *vm_flags);
-int __ksm_enter(struct mm_struct *mm);
-void __ksm_exit(struct mm_struct *mm);
-
 #ifdef CONFIG_KSM_ENGINE_SAMEPAGE
 extern atomic_long_t ksm_zero_pages;
 
@@ -85,7 +72,7 @@ static inline void ksm_zero_pte_gone(struct mm_struct *mm, pte_t pte)
 	}
 }
 
-#else /* mainline's engine, as 6.1 has it */
+#else /* mainline's engine, as 6.1 has it, or none */
 
 static inline unsigned long ksm_vma_flags(struct mm_struct *mm,
 					  struct vm_area_struct *vma,
@@ -104,13 +91,6 @@ static inline int ksm_get_merge_any(struct mm_struct *mm)
 	return -EINVAL;
 }
 
-static inline int ksm_show_stat(struct seq_file *m, struct mm_struct *mm)
-{
-	seq_printf(m, "ksm_cow_breaks %ld\n",
-		   atomic_long_read(&mm->ksm_cow_breaks));
-	return 0;
-}
-
 static inline void ksm_zero_pte_copied(struct mm_struct *mm, pte_t pte)
 {
 }
@@ -120,6 +100,28 @@ static inline void ksm_zero_pte_gone(struct mm_struct *mm, pte_t pte)
 }
 
 #endif /* CONFIG_KSM_ENGINE_SAMEPAGE */
+
+#ifdef CONFIG_KSM
+
+struct page *ksm_might_need_to_copy(struct page *page,
+				    struct vm_area_struct *vma,
+				    unsigned long address);
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
+
+int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, int advice, unsigned long *vm_flags);
+int __ksm_enter(struct mm_struct *mm);
+void __ksm_exit(struct mm_struct *mm);
+
+#ifndef CONFIG_KSM_ENGINE_SAMEPAGE
+static inline int ksm_show_stat(struct seq_file *m, struct mm_struct *mm)
+{
+	seq_printf(m, "ksm_cow_breaks %ld\n",
+		   atomic_long_read(&mm->ksm_cow_breaks));
+	return 0;
+}
+#endif
 
 /**
  * ksm_exit - the last user of an mm is gone
@@ -178,31 +180,6 @@ static inline void ksm_exit(struct mm_struct *mm)
 }
 
 static inline void ksm_count_cow(struct mm_struct *mm)
-{
-}
-
-static inline unsigned long ksm_vma_flags(struct mm_struct *mm,
-					  struct vm_area_struct *vma,
-					  unsigned long vm_flags)
-{
-	return vm_flags;
-}
-
-static inline int ksm_set_merge_any(struct mm_struct *mm, unsigned long on)
-{
-	return -EINVAL;
-}
-
-static inline int ksm_get_merge_any(struct mm_struct *mm)
-{
-	return -EINVAL;
-}
-
-static inline void ksm_zero_pte_copied(struct mm_struct *mm, pte_t pte)
-{
-}
-
-static inline void ksm_zero_pte_gone(struct mm_struct *mm, pte_t pte)
 {
 }
 
