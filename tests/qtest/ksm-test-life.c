@@ -183,7 +183,7 @@ static void test_virtio_mem(void)
         return;
     }
     qts = ksm_test_start(NULL, "-machine q35 -m 16,maxmem=512M -object "
-                         "memory-backend-ram,id=mem,size=130M,reserve=off "
+                         "memory-backend-ram,id=mem,size=130M "
                          "-device virtio-mem-pci,id=dev,memdev=mem" POLICY);
     ksm_test_check_block(qts, VIRTIO_MEM_ID, true, "none");
     qtest_qmp_assert_success(qts, "{ 'execute': 'qom-set', 'arguments': {"
