@@ -70,14 +70,15 @@ report() {
 
 # run_call LOG OPTION...: one call of ksm_tests.
 #
-# -U looks at the counters when full_scans has grown by one, though the pass
-# under way may have seen its pages before it wrote to them.  Mainline's engine
-# fails it in one of five calls here, and in most of them where other work delays
-# the virtual CPUs, so it gets more tries, each one printed.
+# They wait until full_scans has grown by so many, and then look at the counters,
+# though the pass under way at first may have come by before their memory was as
+# they want it. -U fails for that in one of five calls on mainline's engine here,
+# and in most of them, and others now and then, where other work delays the
+# virtual CPUs. So what fails is tried again, and each try is printed.
 run_call() {
     log=$1
     shift
-    tries=1
+    tries=3
     [ "$1" = -U ] && tries=20
     while :; do
         timeout 150 "$bin/ksm_tests" "$@" >"$log" 2>&1 </dev/null

@@ -59,6 +59,15 @@ void need_failing(void)
 }
 
 /*
+ * Spare the pages of processes. After a fork the kernel writes to a shared page on
+ * the way back to the parent (rseq), and kills it with SIGSEGV if there is none.
+ */
+void spare_pages(void)
+{
+	set_file(FAIL_PAGE, "ignore-gfp-highmem", "Y");
+}
+
+/*
  * Opened before it is used: opening allocates, and would take the failure that is
  * meant for what comes next.
  */
@@ -148,10 +157,11 @@ static void starve_ksmd(long least)
 	must(refused() >= least,
 	     "ksm_refused_nomem grew by %ld in %d passes, expected %ld at least",
 	     refused(), passes, least);
+	/* Two numbers can be compared only while neither grows. */
+	ksm_set("run", 0);
 	must(ksm_read("refused_nomem") - all >= refused(),
 	     "refused_nomem grew by %ld, of this process alone by %ld",
 	     ksm_read("refused_nomem") - all, refused());
-	ksm_set("run", 0);
 }
 
 /* No memory even to note that a page was seen. */

@@ -67,6 +67,7 @@ static void test_fork(void)
 	int n, failed = 0;
 
 	need_failing();
+	spare_pages();
 	ksm_settle();
 	ksm_expect("20 copies", 1, 19, 0, 0);
 	for (n = 1; n < MAX_NTH; n++) {
