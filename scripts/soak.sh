@@ -8,7 +8,9 @@
 #
 # MINUTES (30) is how long the storm lasts, start-up and end not counted; GUESTS
 # (2) of RAM (192) MiB each, none by default on the debug kernel, where they are
-# too slow.  Results: build/soak.json, and everything else in build/soak/.  Exit
+# too slow.  A guest that is reset without a word, as emulated SVM does, is started
+# anew and counted; more than two, and one for each five minutes of a guest, are a
+# failure.  Results: build/soak.json, and everything else in build/soak/.  Exit
 # status 0 only if no byte was wrong, all counters agreed at every pass, all
 # memory came back and the kernel had nothing to complain about.
 

@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
+#include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "hw/core/cpu.h"
 #include "hw/ksm/ksm-kvm.h"
@@ -53,6 +54,9 @@ typedef struct Layout {
     bool known;
     uint64_t at[COUNTERS_MAX];  /* position in the file; 0: it has none */
 } Layout;
+
+QEMU_BUILD_BUG_ON(G_N_ELEMENTS(vm_counter) > COUNTERS_MAX);
+QEMU_BUILD_BUG_ON(G_N_ELEMENTS(vcpu_counter) > COUNTERS_MAX);
 
 static Layout vm_layout = { vm_counter, G_N_ELEMENTS(vm_counter) };
 static Layout vcpu_layout = { vcpu_counter, G_N_ELEMENTS(vcpu_counter) };
@@ -159,6 +163,7 @@ static KsmKvmInfo *read_kvm_info(void)
     KsmKvmInfo *info;
     CPUState *cpu;
 
+    g_assert(qemu_mutex_iothread_locked());
     if (!kvm_enabled() || !kvm_state ||
         kvm_check_extension(kvm_state, KVM_CAP_BINARY_STATS_FD) <= 0) {
         return NULL;

@@ -3,8 +3,7 @@
  * How much of guest RAM is written to: by looking at some of its pages
  *
  * A few pages of each range, chosen by chance, are hashed at each look, and
- * differ from the last time or not.  That costs some 2 ms a look, and
- * nothing in between.
+ * differ from the last time or not.  That costs time at each look only.
  *
  * KVM's dirty log would see every write, but is neither cheap nor safe to use
  * for this: switching it on write-protects all guest memory and splits its huge
@@ -19,7 +18,7 @@
 
 #include "qemu/osdep.h"
 #include "exec/ramblock.h"
-#include "hw/ksm/heat.h"
+#include "ksm-heat.h"
 #include "ksm-open.h"
 
 /*
@@ -112,7 +111,7 @@ static int look_at_range(Sample *sample, int pagemap)
     return known >= SAMPLES_MIN ? 100 * written / known : KSM_HEAT_UNKNOWN;
 }
 
-static void heat_read(KsmHeat *heat, int *percent)
+void ksm_heat_read(KsmHeat *heat, int *percent)
 {
     g_autoptr(KsmHost) host = ksm_open_host();
     g_autofree char *path = ksm_host_proc_path(host, 0, "pagemap");
@@ -126,7 +125,7 @@ static void heat_read(KsmHeat *heat, int *percent)
     }
 }
 
-static KsmHeat *heat_watch(const KsmHeatRange *range, size_t n)
+KsmHeat *ksm_heat_watch(const KsmHeatRange *range, size_t n)
 {
     g_autofree int *unused = g_new(int, n);
     KsmHeat *heat = g_new0(KsmHeat, 1);
@@ -136,19 +135,12 @@ static KsmHeat *heat_watch(const KsmHeatRange *range, size_t n)
     for (size_t i = 0; i < n; i++) {
         choose(&range[i], heat->sample + i * SAMPLES);
     }
-    heat_read(heat, unused);
+    ksm_heat_read(heat, unused);
     return heat;
 }
 
-static void heat_forget(KsmHeat *heat)
+void ksm_heat_forget(KsmHeat *heat)
 {
     g_free(heat->sample);
     g_free(heat);
 }
-
-const KsmHeatProvider ksm_heat_sampling = {
-    .name = "sampling",
-    .watch = heat_watch,
-    .read = heat_read,
-    .forget = heat_forget,
-};

@@ -34,7 +34,7 @@ typedef struct KsmHostRange {
  * @errp: set to the first problem found
  *
  * Walks the page tables of the whole process once (/proc/PID/smaps), so it
- * takes time in proportion to its memory: some 10 ms a GiB.  Where the kernel
+ * takes time in proportion to its memory.  Where the kernel
  * is too old to count KSM pages there (before 6.7), the pages of mergeable
  * ranges are looked up one by one, which needs CAP_SYS_ADMIN; without
  * it @merged is not present, which is no failure.

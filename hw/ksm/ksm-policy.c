@@ -11,9 +11,10 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
-#include "qapi/qapi-events-ksm.h"
+#include "qapi/qapi-events-ksm-policy.h"
 #include "qapi/visitor.h"
 #include "exec/ramblock.h"
 #include "hw/ksm/ksm.h"
@@ -85,7 +86,6 @@ typedef struct Decision {
 struct KsmPolicy {
     Object parent_obj;
 
-    bool active;                /* complete, and the one that counts */
     OnOffAuto mode;
     char *blocks;               /* as it was set */
     GStrv pattern;              /* the same, taken apart; NULL: guest RAM */
@@ -94,8 +94,14 @@ struct KsmPolicy {
     KsmWatch *watch;            /* NULL unless mode=auto */
 };
 
-/* The active one.  Protected by the big QEMU lock. */
+/* The one that counts; NULL if none was completed.  Under the big QEMU lock */
 static KsmPolicy *the_policy;
+
+static bool is_active(const KsmPolicy *policy)
+{
+    g_assert(qemu_mutex_iothread_locked());
+    return policy == the_policy;
+}
 
 static bool matches(const KsmPolicy *policy, const char *name)
 {
@@ -144,7 +150,7 @@ static KsmRefusal judge(const KsmRamState *state, void *opaque)
 /* False if the kernel refused; then the caller puts back what it changed. */
 static bool apply(KsmPolicy *policy, Error **errp)
 {
-    return !policy->active || ksm_ram_reconsider_all(errp);
+    return !is_active(policy) || ksm_ram_reconsider_all(errp);
 }
 
 static void note_decision(KsmPolicy *policy, KsmPolicyState state,
@@ -264,7 +270,7 @@ static void set_mode(Object *obj, int value, Error **errp)
         apply(policy, NULL);
         return;
     }
-    if (policy->active) {
+    if (is_active(policy)) {
         follow_mode(policy);
         send_changed(policy);
     }
@@ -392,6 +398,15 @@ static void set_domain(Object *obj, const char *value, Error **errp)
     }
 }
 
+/* From here on mem-merge and merge mean again what they mean without us. */
+static void retire(KsmPolicy *policy)
+{
+    the_policy = NULL;
+    stop_watch(policy);
+    ksm_ram_set_policy(NULL);
+    ksm_ram_reconsider_all(NULL);
+}
+
 static void ksm_policy_complete(UserCreatable *uc, Error **errp)
 {
     static KsmRamPolicy ram_policy = { .judge = judge };
@@ -402,30 +417,22 @@ static void ksm_policy_complete(UserCreatable *uc, Error **errp)
                    object_get_canonical_path_component(OBJECT(the_policy)));
         return;
     }
-    policy->active = true;
+    the_policy = policy;
     ram_policy.opaque = policy;
     ksm_ram_set_policy(&ram_policy);
     if (!apply(policy, errp)) {
-        policy->active = false;
-        ksm_ram_set_policy(NULL);
-        ksm_ram_reconsider_all(NULL);
+        retire(policy);
         return;
     }
-    the_policy = policy;
     follow_mode(policy);
 }
 
-/* From here on mem-merge and merge mean again what they mean without us. */
 static void ksm_policy_unparent(Object *obj)
 {
     KsmPolicy *policy = KSM_POLICY(obj);
 
-    if (policy->active) {
-        policy->active = false;
-        the_policy = NULL;
-        stop_watch(policy);
-        ksm_ram_set_policy(NULL);
-        ksm_ram_reconsider_all(NULL);
+    if (is_active(policy)) {
+        retire(policy);
     }
 }
 
@@ -517,6 +524,7 @@ KsmPolicyInfo *ksm_policy_info(void)
     KsmPolicy *policy = the_policy;
     KsmPolicyInfo *info;
 
+    g_assert(qemu_mutex_iothread_locked());
     if (!policy) {
         return NULL;
     }

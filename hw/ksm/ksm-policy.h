@@ -8,7 +8,7 @@
 #ifndef HW_KSM_KSM_POLICY_H
 #define HW_KSM_KSM_POLICY_H
 
-#include "qapi/qapi-types-ksm.h"
+#include "qapi/qapi-types-ksm-policy.h"
 
 #define TYPE_KSM_POLICY "ksm-policy"
 

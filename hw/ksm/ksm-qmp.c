@@ -272,10 +272,9 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
                                    const KsmHostRange *range)
 {
     RAMBlock *block = state->block;
-    const char *id = qemu_ram_get_idstr(block);
     KsmBlockInfo *info = g_new0(KsmBlockInfo, 1);
 
-    info->id = g_strdup(*id ? id : memory_region_name(block->mr));
+    info->id = g_strdup(ksm_ram_name(block));
     info->memdev = ksm_ram_memdev(block);
     info->has_memdev = info->memdev != NULL;
     info->size = qemu_ram_get_used_length(block);

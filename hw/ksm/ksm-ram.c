@@ -359,6 +359,7 @@ bool ksm_ram_reconsider_all(Error **errp)
 
 void ksm_ram_set_policy(const KsmRamPolicy *policy)
 {
+    g_assert(qemu_mutex_iothread_locked());
     the_policy = policy;
 }
 
@@ -368,6 +369,7 @@ void ksm_ram_named(RAMBlock *block)
     KsmRamEntry *entry = the_policy ? find_entry(block) : NULL;
 
     if (entry) {
+        generation++;
         decide_and_advise(entry);
     }
 }
@@ -392,8 +394,10 @@ static uint64_t count_hot_bytes(const KsmRamEntry *entry)
 void ksm_ram_set_hot(RAMBlock *block, uint64_t region_size,
                      const unsigned long *hot, size_t regions)
 {
-    KsmRamEntry *entry = find_entry(block);
+    KsmRamEntry *entry;
 
+    g_assert(qemu_mutex_iothread_locked());
+    entry = find_entry(block);
     if (!entry || (!hot && !entry->hot)) {
         return;
     }
@@ -412,6 +416,7 @@ void ksm_ram_foreach(KsmRamFunc func, void *opaque)
 {
     KsmRamEntry *entry;
 
+    g_assert(qemu_mutex_iothread_locked());
     QTAILQ_FOREACH(entry, &entries, next) {
         func(&entry->state, opaque);
     }

@@ -8,8 +8,8 @@
 #include "qemu/host-utils.h"
 #include "qemu/units.h"
 #include "exec/ramblock.h"
-#include "hw/ksm/heat.h"
 #include "ksm-auto.h"
+#include "ksm-heat.h"
 #include "ksm-ram.h"
 #include "ksm-regions.h"
 #include "trace.h"
@@ -65,7 +65,7 @@ static void add_ranges(const KsmRamState *state, void *opaque)
 static void forget(KsmRegions *regions)
 {
     if (regions->heat) {
-        ksm_heat_sampling.forget(regions->heat);
+        ksm_heat_forget(regions->heat);
         regions->heat = NULL;
     }
     g_clear_pointer(&regions->state, g_free);
@@ -99,7 +99,7 @@ static void begin(KsmRegions *regions)
                                pow2ceil(DIV_ROUND_UP(total, REGIONS_MAX)));
     ksm_ram_foreach(add_ranges, regions);
     regions->state = g_new0(KsmHeatState, regions->range->len);
-    regions->heat = ksm_heat_sampling.watch(
+    regions->heat = ksm_heat_watch(
         (const KsmHeatRange *)regions->range->data, regions->range->len);
     regions->generation = ksm_ram_generation();
     regions->valid = true;
@@ -152,7 +152,7 @@ void ksm_regions_look(KsmRegions *regions, unsigned hot_percent)
         return;
     }
     written = g_new(int, regions->range->len);
-    ksm_heat_sampling.read(regions->heat, written);
+    ksm_heat_read(regions->heat, written);
     for (guint i = 0; i < regions->range->len; i++) {
         changed |= decide(regions, i, written[i], hot_percent);
     }

@@ -5,7 +5,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/timer.h"
-#include "qapi/qapi-events-ksm.h"
+#include "qapi/qapi-events-ksm-policy.h"
 #include "ksm-open.h"
 #include "ksm-regions.h"
 #include "ksm-watch.h"

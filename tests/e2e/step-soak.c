@@ -22,7 +22,7 @@
 #define REPLACE_SECONDS 150
 /* Emulated SVM lets a guest hang before its kernel's first line now and then */
 #define BOOT_TRIES 3
-/* It also resets one now and then: so many at once, and one more in such a time */
+/* It also resets one now and then; so many at once, and one more in such a time */
 #define RESETS_AT_ONCE 2
 #define RESET_SECONDS 300
 /* As many guests as an agent can be told to be */

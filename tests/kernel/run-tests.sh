@@ -73,13 +73,16 @@ report() {
 # They wait until full_scans has grown by so many, and then look at the counters,
 # though the pass under way at first may have come by before their memory was as
 # they want it. -U fails for that in one of five calls on mainline's engine here,
-# and in most of them, and others now and then, where other work delays the
-# virtual CPUs. So what fails is tried again, and each try is printed.
+# and in most of them where other work delays the virtual CPUs; -N now and then.
+# Those are tried again, and each try is printed.
 run_call() {
     log=$1
     shift
-    tries=3
-    [ "$1" = -U ] && tries=20
+    case $1 in
+    -U) tries=20 ;;
+    -N) tries=3 ;;
+    *) tries=1 ;;
+    esac
     while :; do
         timeout 150 "$bin/ksm_tests" "$@" >"$log" 2>&1 </dev/null
         status=$?

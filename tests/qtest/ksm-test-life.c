@@ -43,8 +43,7 @@ static void test_hotplug(void)
 {
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine q35 -m 16,slots=2,maxmem=512M"
@@ -78,8 +77,7 @@ static void test_kinds(void)
 {
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine none" POLICY);
@@ -106,14 +104,10 @@ static void test_confidential(void)
 {
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
-    qts = ksm_test_start(NULL, "-preconfig -machine q35,"
-                "confidential-guest-support=secret -object "
-                "sev-guest,id=secret,cbitpos=47,reduced-phys-bits=1 -object "
-                "memory-backend-ram,id=mem,size=5184K,merge=on" POLICY);
+    qts = ksm_test_start(NULL, CONFIDENTIAL_GUEST ",merge=on" POLICY);
     ksm_test_check_block(qts, "mem", false, "confidential-guest");
     ksm_test_set(qts, "mode", STR("off"));
     ksm_test_check_block(qts, "mem", false, "disabled-by-policy");
@@ -129,8 +123,7 @@ static void test_locked(void)
     struct rlimit limit;
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -152,8 +145,7 @@ static void test_resizable(void)
     QTestState *qts;
     int n = 0;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine q35 -m 27" POLICY ",blocks=/rom@*");
@@ -178,8 +170,7 @@ static void test_virtio_mem(void)
 {
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine q35 -m 16,maxmem=512M -object "
@@ -226,8 +217,7 @@ static void test_migrate(const void *policy)
                                             (const char *)policy);
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine q35 -m 27" POLICY);
@@ -279,8 +269,7 @@ static void test_warning(const void *data)
         qtest_quit(ksm_test_start(NULL, warning[i].args));
         return;
     }
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     g_test_trap_subprocess(NULL, 60 * G_USEC_PER_SEC, 0);

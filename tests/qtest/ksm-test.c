@@ -120,8 +120,7 @@ static void test_advice(const char *kind, bool mem_merge)
     Sample sample[6];
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     fill_samples(sample, kind, mem_merge);
@@ -196,8 +195,7 @@ static void test_set_merge(void)
     const uint64_t size = 5 * MiB + 64 * KiB;
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine none -object "
@@ -222,8 +220,7 @@ static void test_machine_ram(const void *data)
     QTestState *qts;
     int n = 0;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, on ? "-machine q35 -m 27"
@@ -253,8 +250,7 @@ static void test_huge_pages(void)
     QDict *resp;
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
     qts = ksm_test_start(NULL, "-machine none");
@@ -287,14 +283,10 @@ static void test_confidential(void)
     KsmBlockInfo *block;
     QTestState *qts;
 
-    if (!ksm_test_kernel_merges()) {
-        g_test_skip(NO_KSM);
+    if (!ksm_test_needs_merging()) {
         return;
     }
-    qts = ksm_test_start(NULL, "-preconfig -machine q35,"
-                "confidential-guest-support=secret -object "
-                "sev-guest,id=secret,cbitpos=47,reduced-phys-bits=1 -object "
-                "memory-backend-ram,id=mem,size=5184K,merge=on");
+    qts = ksm_test_start(NULL, CONFIDENTIAL_GUEST ",merge=on");
     stats = ksm_test_query(qts);
     block = ksm_test_find_block(stats, "mem");
     g_assert_true(block->requested);

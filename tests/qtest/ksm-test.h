@@ -9,10 +9,14 @@
 #include "qapi/qapi-types-ksm.h"
 #include "../unit/ksm-fake-root.h"
 
-#define NO_KSM "the kernel of this machine refuses MADV_MERGEABLE"
+/* A confidential guest's options up to those of its memory, "mem" of 5184 KiB */
+#define CONFIDENTIAL_GUEST \
+    "-preconfig -machine q35,confidential-guest-support=secret " \
+    "-object sev-guest,id=secret,cbitpos=47,reduced-phys-bits=1 " \
+    "-object memory-backend-ram,id=mem,size=5184K"
 
-/* Can this machine's kernel merge? */
-bool ksm_test_kernel_merges(void);
+/* False if this machine's kernel cannot merge; then the test is a skip. */
+bool ksm_test_needs_merging(void);
 
 /* A QEMU that sees the host at @root; NULL for the machine's own */
 QTestState *ksm_test_start(const FakeRoot *root, const char *args);

@@ -256,6 +256,7 @@ pid_t ksmd_pid(void);
 
 /* Skips unless they can be made to fail; then every kind can. */
 void need_failing(void);
+/* After that: but for the pages of processes. */
 void spare_pages(void);
 /* The @n-th allocation of this thread from now on fails, 0 for none. */
 void fail_nth(int n);
