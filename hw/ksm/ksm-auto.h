@@ -15,7 +15,7 @@
 typedef struct KsmAutoConfig {
     unsigned min_free;          /* less available is pressure; 0: unused */
     unsigned hysteresis;        /* so much more has to be available to stop */
-    unsigned stall;             /* tasks stalled for longer is, too; 0: unused */
+    unsigned stall;             /* longer stalls of tasks, too; 0: unused */
     unsigned dwell_ms;          /* shortest time between two changes */
 } KsmAutoConfig;
 

@@ -9,7 +9,7 @@
 #include "qapi/qapi-types-ksm.h"
 #include "../unit/ksm-fake-root.h"
 
-/* A confidential guest's options up to those of its memory, "mem" of 5184 KiB */
+/* A confidential guest, up to the options of its memory "mem" of 5184 KiB */
 #define CONFIDENTIAL_GUEST \
     "-preconfig -machine q35,confidential-guest-support=secret " \
     "-object sev-guest,id=secret,cbitpos=47,reduced-phys-bits=1 " \
