@@ -196,7 +196,11 @@ static bool was_reset(const Run *run, Guest *g, const Soak *s)
     double seconds = (run_seconds(run) - s->begun_at) * run->started;
     g_autofree char *log = NULL;
 
-    if (guest_alive(g) || g->exit_status ||
+    /* Its files in /proc are empty a moment before it has ended. */
+    for (int n = 0; n < 10 && guest_alive(g); n++) {
+        g_usleep(G_USEC_PER_SEC / 10);
+    }
+    if (g->pid || g->exit_status ||
         s->resets >= RESETS_AT_ONCE + seconds / RESET_SECONDS) {
         return false;
     }
