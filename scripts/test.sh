@@ -23,7 +23,9 @@
 #   vm       the kernel's own selftests of memory management, all of their
 #            memory mergeable, on our engine at full speed
 #   vm-debug the same on a debug kernel
-#   e2e      real guests on real KVM
+#   e2e      real guests on real KVM: they share memory; under ksm-policy on a host
+#            that runs short of memory; memory is plugged in and out; they are
+#            migrated; their RAM is shared with other processes
 #
 # Every program prints TAP.  One that dies, or whose plan does not match what
 # it ran, is a failure, and so is a layer that cannot be built.  Raw output is
@@ -178,7 +180,8 @@ layer_libvirt() {
         --only "$LIBVIRT_KERNEL"
 }
 
-# last_try COMMAND... - what it prints, of several tries the last one's
+# last_try COMMAND... - what it prints, of several tries the last one's; the
+# caller's $dir has its results
 last_try() {
     local out=$RESULTS/last-try.tap rc=0
     # shellcheck disable=SC2317 # called by with_retries
@@ -187,7 +190,7 @@ last_try() {
         "$@" >"$out"
     }
     rm -f "$out"
-    with_retries "$RESULTS/e2e/merging" run_to_file "$@" || rc=$?
+    with_retries "$dir/merging" run_to_file "$@" || rc=$?
     cat "$out"
     return "$rc"
 }
@@ -200,7 +203,7 @@ in_bench() {
     shift 5
     dir=$RESULTS/$layer
     rm -rf "$dir"
-    [[ $layer != e2e ]] || try=last_try
+    [[ $layer != e2e* ]] || try=last_try
     tap "$layer" $try "$SP_TOP/scripts/boot.sh" --kernel "$kernel" \
         --mem "$mem" --cpus "${cpus:-2}" --timeout "$seconds" \
         --append "$append" --results "$dir" -- "$@"
@@ -276,18 +279,27 @@ layer_vm-debug() {
     vm_tests vm-debug debug 3072 "$DEBUG_SECONDS"
 }
 
+# e2e_case CASE RAM APPEND - two guests of RAM MiB; its layer has the name of the
+# case but for the usual run.  The caller has built what it needs.
+e2e_case() {
+    local layer=e2e
+    [[ $1 == sharing ]] || layer=e2e-$1
+    in_bench "$layer" "$kernel" 2048 "$E2E_SECONDS" "$3" "$driver/sharing-test" \
+        --boot-timeout 90 --case "$1" \
+        --engine-expected samepage --guests 2 --ram "$2" \
+        --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \
+        --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs" \
+        --results /run/results
+}
+
 layer_e2e() {
     local kernel qemu guest driver
     kernel=$(artefact kernel ours) || return 0
     qemu=$(artefact qemu) || return 0
     guest=$(artefact guest) || return 0
     driver=$(artefact e2e) || return 0
-    in_bench e2e "$kernel" 2048 "$E2E_SECONDS" "" "$driver/sharing-test" \
-        --boot-timeout 90 \
-        --engine-expected samepage --guests 2 --ram 256 \
-        --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu" \
-        --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs" \
-        --results /run/results
+    e2e_case sharing 256 ""
+    e2e_case shared 192 ""
 }
 
 # coverage LAYER... - has each promise a test that ran?  Asked only after all

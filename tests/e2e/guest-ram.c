@@ -43,6 +43,18 @@ static bool read_at(int fd, const char *what, uint64_t at, void *buf,
     return true;
 }
 
+/* Where QEMU has the guest's page @pfn; 0 if it is no page of its RAM. */
+static uint64_t page_host(const Guest *g, uint64_t pfn)
+{
+    uint64_t at = pfn * PATTERN_PAGE;
+
+    if (pfn > 0 && pfn < (uint64_t)g->ram_mib << 8) {
+        return g->ram_host + at;
+    }
+    return at - g->dimm.base < g->dimm.size ? g->dimm.host + at - g->dimm.base
+                                            : 0;
+}
+
 /* Add the pages of a "where" reply to @pages. */
 static bool parse_where(const Guest *g, enum pattern_region region,
                         uint32_t first, uint32_t count, GArray *pages,
@@ -50,7 +62,6 @@ static bool parse_where(const Guest *g, enum pattern_region region,
 {
     g_autofree char *at = words_text(g->reply, "at");
     g_auto(GStrv) list = g_strsplit(at ? at : "", ",", -1);
-    uint64_t pages_of_guest = (uint64_t)g->ram_mib << 8;
 
     for (uint32_t n = 0; n < count && list[n]; n++) {
         GuestPage page = {
@@ -59,11 +70,11 @@ static bool parse_where(const Guest *g, enum pattern_region region,
         char *end;
         uint64_t pfn = g_ascii_strtoull(list[n], &end, 16);
 
-        if (*end != ':' || pfn == 0 || pfn >= pages_of_guest) {
+        page.host_address = page_host(g, pfn);
+        if (*end != ':' || !page.host_address) {
             break;
         }
         page.id.version = g_ascii_strtoull(end + 1, NULL, 10);
-        page.host_address = g->ram_host + pfn * PATTERN_PAGE;
         g_array_append_val(pages, page);
     }
     if (pages->len != first + count) {

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "guest.h"
-#include "qmp.h"
 
 /* Descriptors that QEMU finds its two sockets at */
 #define QMP_FD 10
@@ -25,7 +24,8 @@ static const char *const complaints[] = {
     "Out of memory", "self-detected stall",
 };
 
-static GPtrArray *guest_command(const Guest *g, const Options *o)
+static GPtrArray *guest_command(const Guest *g, const Options *o,
+                                const GuestHow *how)
 {
     GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
     const char *const fixed[] = {
@@ -35,7 +35,6 @@ static GPtrArray *guest_command(const Guest *g, const Options *o)
          * and XCR0 disagree: the guests do without XSAVE and AVX.
          */
         "-accel", "kvm", "-cpu", "host,-xsave", "-smp", "1",
-        "-machine", "q35,mem-merge=on",
         "-device", "virtio-blk-pci,drive=root",
         "-device", "virtio-serial-pci",
         "-device", "virtserialport,chardev=agent,name=org.samepage.agent",
@@ -53,14 +52,16 @@ static GPtrArray *guest_command(const Guest *g, const Options *o)
     }
     ADD("-name");
     ADD("%s", g->name);
+    ADD("-machine");
+    ADD("q35,%s", how->machine ? how->machine : "mem-merge=on");
     ADD("-m");
-    ADD("%d", g->ram_mib);
+    ADD("%d%s", g->ram_mib, how->memory ? how->memory : "");
     ADD("-kernel");
     ADD("%s", o->kernel);
     ADD("-append");
     ADD("console=ttyS0 loglevel=5 panic=-1 root=/dev/vda ro "
-        "rootfstype=squashfs init=/usr/lib/samepage/init samepage_name=%s",
-        g->name);
+        "rootfstype=squashfs init=/usr/lib/samepage/init samepage_name=%s %s",
+        g->name, how->append ? how->append : "");
     ADD("-drive");
     ADD("file=%s,format=raw,if=none,id=root,readonly=on,"
         "file.locking=off", o->image);
@@ -70,6 +71,9 @@ static GPtrArray *guest_command(const Guest *g, const Options *o)
     ADD("socket,id=agent,fd=%d", AGENT_FD);
     ADD("-serial");
     ADD("file:%s/%s.console", o->results, g->name);
+    for (int n = 0; how->args && how->args[n]; n++) {
+        ADD("%s", how->args[n]);
+    }
 #undef ADD
     g_ptr_array_add(argv, NULL);
     return argv;
@@ -82,10 +86,10 @@ static void die_with_parent(gpointer unused G_GNUC_UNUSED)
 }
 
 /* Start QEMU with its ends of the sockets and its output in @log. */
-static bool guest_spawn(Guest *g, const Options *o, int qmp, int agent,
-                        int log, GError **errp)
+static bool guest_spawn(Guest *g, const Options *o, const GuestHow *how,
+                        int qmp, int agent, int log, GError **errp)
 {
-    g_autoptr(GPtrArray) argv = guest_command(g, o);
+    g_autoptr(GPtrArray) argv = guest_command(g, o, how);
     const int source[] = { qmp, agent }, target[] = { QMP_FD, AGENT_FD };
 
     return g_spawn_async_with_pipes_and_fds(
@@ -95,34 +99,42 @@ static bool guest_spawn(Guest *g, const Options *o, int qmp, int agent,
         errp);
 }
 
+uint64_t guest_host_address(const Guest *g, uint64_t address, GError **errp)
+{
+    g_autofree char *line = g_strdup_printf("gpa2hva 0x%" PRIx64, address);
+    g_autofree char *text = qmp_human(g->qmp, line, errp);
+    const char *at = text ? strstr(text, " is 0x") : NULL;
+
+    if (text && !at) {
+        g_set_error(errp, SHARING_ERROR, SHARING_ERROR_FORMAT,
+                    "%s: %s answered \"%s\"", g->name, line, text);
+    }
+    return at ? g_ascii_strtoull(at + 4, NULL, 16) : 0;
+}
+
 static bool guest_ram_host(Guest *g, GError **errp)
 {
     /* Above the legacy area, whose first MiB the chipset remaps in part */
     const uint64_t probe = 0x100000;
-    g_autofree char *text = qmp_human(g->qmp, "gpa2hva 0x100000", errp);
-    const char *at = text ? strstr(text, " is 0x") : NULL;
+    uint64_t at = guest_host_address(g, probe, errp);
 
-    if (!text) {
-        return false;
-    }
-    if (!at) {
-        g_set_error(errp, SHARING_ERROR, SHARING_ERROR_FORMAT,
-                    "%s: gpa2hva answered \"%s\"", g->name, text);
-        return false;
-    }
-    g->ram_host = g_ascii_strtoull(at + 4, NULL, 16) - probe;
-    return true;
+    g->ram_host = at - probe;
+    return at != 0;
 }
 
-bool guest_start(Guest *g, uint32_t number, const Options *o, GError **errp)
+bool guest_start(Guest *g, uint32_t number, const Options *o,
+                 const GuestHow *how, GError **errp)
 {
+    static const GuestHow usual;
     g_autofree char *log_path = NULL;
     int qmp[2] = { -1, -1 }, agent[2] = { -1, -1 }, log;
     bool ok;
 
     *g = (Guest) { .number = number, .ram_mib = o->ram_mib,
                    .verified = true };
-    g_snprintf(g->name, sizeof(g->name), "guest%u", number);
+    how = how ? how : &usual;
+    g_snprintf(g->name, sizeof(g->name), "guest%u%s", number,
+               how->suffix ? how->suffix : "");
     log_path = g_strdup_printf("%s/%s.qemu", o->results, g->name);
     log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (log < 0 ||
@@ -132,8 +144,8 @@ bool guest_start(Guest *g, uint32_t number, const Options *o, GError **errp)
                     g->name, log_path, g_strerror(errno));
         ok = false;
     } else {
-        ok = guest_spawn(g, o, qmp[1], agent[1], log, errp);
-        g->qmp = channel_new(g->name, qmp[0]);
+        ok = guest_spawn(g, o, how, qmp[1], agent[1], log, errp);
+        g->qmp = qmp_new(g->name, qmp[0]);
         g->agent = channel_new(g->name, agent[0]);
     }
     close(qmp[1]);
@@ -178,7 +190,7 @@ bool guest_wait_exit(Guest *g, int seconds)
 void guest_clear(Guest *g)
 {
     guest_kill(g);
-    g_clear_pointer(&g->qmp, channel_free);
+    g_clear_pointer(&g->qmp, qmp_free);
     g_clear_pointer(&g->agent, channel_free);
     g_clear_pointer(&g->reply, g_free);
     g_clear_error(&g->error);

@@ -9,17 +9,35 @@
 
 #include "channel.h"
 #include "options.h"
+#include "qmp.h"
 #include "../guest/pattern.h"
 
+/* How a guest differs from the usual one; what is NULL does not */
+typedef struct GuestHow {
+    const char *suffix;         /* of its name */
+    const char *machine;        /* of -machine, behind the type */
+    const char *memory;         /* of -m, behind the size */
+    const char *append;         /* kernel parameters */
+    const char *const *args;    /* more for QEMU, up to a NULL */
+} GuestHow;
+
+/* A DIMM that was plugged in while the guest ran */
+typedef struct GuestDimm {
+    uint64_t base, size;        /* where the guest sees it; 0: there is none */
+    uint64_t host;              /* where it starts in QEMU's memory */
+} GuestDimm;
+
 typedef struct Guest {
-    char name[16];
+    char name[24];
     uint32_t number;            /* from 1; seeds the guest's own contents */
     int ram_mib;
     bool running;               /* meant to be running */
     pid_t pid;                  /* of its QEMU, 0 when it has ended */
     int exit_status;            /* as waitpid() has it, once pid is 0 again */
-    Channel *qmp, *agent;
+    Qmp *qmp;
+    Channel *agent;
     uint64_t ram_host;          /* where its RAM starts in QEMU's memory */
+    GuestDimm dimm;
     uint32_t pages[REGION_COUNT];   /* of the agent's regions, once filled */
 
     char *reply;                /* of the agent's last request, NULL if due */
@@ -37,6 +55,7 @@ typedef struct Guest {
 /**
  * guest_start:
  * @number: from 1
+ * @how: NULL for the usual guest
  *
  * Starts QEMU; its console goes to RESULTS/NAME.console, what QEMU says to
  * RESULTS/NAME.qemu.  The process dies with the driver.
@@ -44,7 +63,10 @@ typedef struct Guest {
  * Returns: true if QEMU runs and its monitor answers.
  */
 bool guest_start(Guest *g, uint32_t number, const Options *opts,
-                 GError **errp);
+                 const GuestHow *how, GError **errp);
+
+/* Where QEMU has what the guest sees at @address; 0 with @errp set. */
+uint64_t guest_host_address(const Guest *g, uint64_t address, GError **errp);
 
 /* Whether QEMU still runs; collects its exit status when it has ended. */
 bool guest_alive(Guest *g);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * sharing-run: several KVM guests share memory, and everything about it is
- * checked.  Runs as root in the bench host; see --help.
+ * checked; with --case something else is done to them meanwhile.  Runs as root
+ * in the bench host; see --help.
  *
  * Exit status: 0 all checks passed, 1 a check failed or the run broke off,
  * 2 the command line or the host is not fit for it (nothing was changed).
@@ -42,9 +43,9 @@ static bool prepare(Run *run)
 }
 
 /* All steps in order.  Returns true if the run came to its end. */
-static bool run_steps(Run *run)
+static bool sharing_steps(Run *run)
 {
-    return prepare(run) && step_boot(run) && step_fill(run) &&
+    return step_boot(run) && step_fill(run) &&
            step_verify(run, "before merging") && step_merge(run) &&
            step_evidence(run, "once settled") &&
            step_verify(run, "after merging") && step_rewrite(run) &&
@@ -58,6 +59,19 @@ static bool soak_steps(Run *run)
     return step_boot(run) && step_fill(run) &&
            step_verify(run, "before the soak") && step_soak(run) &&
            step_poweroff(run);
+}
+
+static bool run_steps(Run *run)
+{
+    static bool (*const steps[CASE_COUNT])(Run *run) = {
+        [CASE_SHARING] = sharing_steps,
+        [CASE_SHARED] = case_shared,
+    };
+
+    if (run->opts.soak_seconds) {
+        return soak_steps(run);
+    }
+    return prepare(run) && steps[run->opts.which](run);
 }
 
 static bool open_csv(Run *run, GError **errp)
@@ -105,7 +119,7 @@ static void conclude(Run *run, bool complete)
     report_write(run, verdict, complete, &err);
     check_error(&run->checks, err, "run.json is written");
     checks_plan(&run->checks);
-    if (!run->opts.soak_seconds) {
+    if (run->settled.taken) {
         say_saved(run);
     }
     progress(&run->checks, "verdict: %s (%u checks passed, %u failed, "
@@ -131,7 +145,7 @@ int main(int argc, char **argv)
     run.table.tty = run.opts.tty;
     run.table.prefix = run.opts.tap ? "# " : "";
 
-    complete = run.opts.soak_seconds ? soak_steps(&run) : run_steps(&run);
+    complete = run_steps(&run);
     for (int n = 0; n < run.started; n++) {
         guest_clear(&run.guests[n]);
     }

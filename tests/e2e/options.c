@@ -8,6 +8,11 @@
 
 #include "options.h"
 
+static const char *const case_names[CASE_COUNT] = {
+    [CASE_SHARING] = "sharing",
+    [CASE_SHARED] = "shared",
+};
+
 static bool in_range(const char *name, int value, int min, int max,
                      GError **errp)
 {
@@ -33,6 +38,19 @@ static bool readable(const char *name, const char *path, int mode,
         return false;
     }
     return true;
+}
+
+static bool parse_case(Options *o, const char *name, GError **errp)
+{
+    for (int n = 0; n < CASE_COUNT; n++) {
+        if (!name || !strcmp(name, case_names[n])) {
+            o->which = n;
+            return true;
+        }
+    }
+    g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                "--case %s: sharing or shared allowed", name);
+    return false;
 }
 
 static bool options_check(const Options *o, GError **errp)
@@ -87,6 +105,7 @@ static void options_scale(Options *o)
 bool options_parse(Options *o, int argc, char **argv, GError **errp)
 {
     gboolean tap = FALSE, plain = FALSE;
+    g_autofree char *which = NULL;
     GOptionEntry entries[] = {
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &o->qemu,
           "Program that runs the guests", "PATH" },
@@ -96,6 +115,9 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
           "Kernel of the guests", "BZIMAGE" },
         { "image", 0, 0, G_OPTION_ARG_FILENAME, &o->image,
           "Disk of the guests", "SQUASHFS" },
+        { "case", 0, 0, G_OPTION_ARG_STRING, &which,
+          "What to do with the guests (default: sharing)",
+          "sharing|shared" },
         { "guests", 0, 0, G_OPTION_ARG_INT, &o->guests,
           "How many guests, 1 to 8 (default 3)", "N" },
         { "ram", 0, 0, G_OPTION_ARG_INT, &o->ram_mib,
@@ -137,7 +159,7 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
     }
     o->tap = tap;
     o->tty = o->tty && !tap && !plain;
-    if (!options_check(o, errp)) {
+    if (!parse_case(o, which, errp) || !options_check(o, errp)) {
         return false;
     }
     options_scale(o);

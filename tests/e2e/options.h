@@ -8,6 +8,13 @@
 
 #define GUESTS_MAX 8
 
+/* What is done with the guests */
+typedef enum RunCase {
+    CASE_SHARING,           /* the usual run */
+    CASE_SHARED,            /* RAM that other processes can map, too */
+    CASE_COUNT,
+} RunCase;
+
 typedef struct Options {
     char *qemu;             /* program that runs the guests */
     char *firmware;         /* its firmware folder, or NULL */
@@ -15,6 +22,7 @@ typedef struct Options {
     char *image;            /* squashfs of the guests */
     char *results;          /* folder for run.json, run.csv and logs */
     char *engine;           /* "samepage" or "mainline", or NULL for any */
+    RunCase which;
     int guests;             /* 1..GUESTS_MAX */
     int ram_mib;            /* of each guest, 128..2048 */
     int boot_timeout;       /* seconds, for all guests together */

@@ -5,10 +5,20 @@
 
 #include "run.h"
 
+/* query-ksm-stats of @g, to be freed with json_object_unref(). */
+JsonObject *query_stats(const Guest *g, bool verify, GError **errp);
+
+/* The block of that memory backend in it, NULL if there is none. */
+JsonObject *query_stats_block(JsonObject *stats, const char *memdev);
+
+/* Members, as far as they are there; else "" and 0. */
+const char *query_stats_text(JsonObject *object, const char *member);
+int64_t query_stats_number(JsonObject *object, const char *member);
+
 /*
  * Compare query-ksm-stats of every guest with sysfs and /proc, while the
  * engine stands still; skipped by name if this QEMU does not have it.
  */
-void query_stats_check(Run *run);
+void query_stats_check(Run *run, const char *when);
 
 #endif

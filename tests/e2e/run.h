@@ -29,6 +29,7 @@ typedef struct Run {
     Checks checks;
     Table table;
     Guest guests[GUESTS_MAX];
+    const GuestHow *how[GUESTS_MAX];    /* NULL for the usual guest */
     int started;                /* guests[0..started) were started */
     gint64 start_us;
     double ksmd_at_start;       /* ksmd's CPU time when merging began */
@@ -36,6 +37,7 @@ typedef struct Run {
     char *qemu_version;
     FILE *csv;
     Settled settled;
+    bool saved_checked;         /* what had settled was looked at */
     bool rewritten;             /* the rewrite step has begun */
     uint64_t cow_breaks[GUESTS_MAX];    /* caused by the rewrite step */
 } Run;
@@ -81,6 +83,18 @@ bool run_verify(Run *run, const char *when, GError **errp);
 /* Wait, live, until @passes more full scans are done. */
 bool run_wait_passes(Run *run, unsigned int passes, GError **errp);
 
+/* Wait until sharing no longer grows.  Returns false only on errors. */
+bool run_wait_settled(Run *run, bool *settled, GError **errp);
+
+/*
+ * From here on what is tested is at work, and no failure is the emulator's
+ * alone: the file tells the scripts not to try again.
+ */
+bool run_mark_merging(const Run *run, GError **errp);
+
+/* Stop the engine after the last stale entries are gone, and sample all. */
+bool run_freeze(Run *run, GError **errp);
+
 /*
  * The steps, in order.  Each returns false if the run cannot go on; what
  * merely went wrong is in run->checks.
@@ -99,5 +113,8 @@ bool step_kill(Run *run);
 bool step_unmerge(Run *run);
 bool step_remerge(Run *run);
 bool step_soak(Run *run);               /* step-soak.c */
+
+/* All steps of one case each; false if it did not come to its end. */
+bool case_shared(Run *run);
 
 #endif

@@ -21,7 +21,7 @@ static const int fill_percent[REGION_COUNT] = {
     [REGION_CHURN] = 8,
 };
 
-static char *read_qemu_version(Channel *qmp, GError **errp)
+static char *read_qemu_version(Qmp *qmp, GError **errp)
 {
     g_autoptr(JsonNode) reply =
         qmp_execute(qmp, "query-version", NULL, errp);
@@ -45,7 +45,8 @@ static bool start_all(Run *run, GError **errp)
 {
     for (int n = 0; n < run->opts.guests; n++) {
         run->started = n + 1;
-        if (!guest_start(&run->guests[n], n + 1, &run->opts, errp)) {
+        if (!guest_start(&run->guests[n], n + 1, &run->opts, run->how[n],
+                         errp)) {
             return false;
         }
         progress(&run->checks, "%s starts: %d MiB, process %d",
@@ -370,7 +371,7 @@ bool step_poweroff(Run *run)
 /* Start a guest and wait until its agent answers. */
 static bool start_one(Run *run, Guest *g, uint32_t number, GError **errp)
 {
-    if (!guest_start(g, number, &run->opts, errp)) {
+    if (!guest_start(g, number, &run->opts, NULL, errp)) {
         return false;
     }
     guest_ask(g, "hello");

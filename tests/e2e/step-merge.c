@@ -11,8 +11,7 @@
 #define SETTLED_PASSES 2
 #define MIN_PASSES 3
 
-/* Wait until sharing no longer grows.  Returns false only on errors. */
-static bool wait_settled(Run *run, bool *settled, GError **errp)
+bool run_wait_settled(Run *run, bool *settled, GError **errp)
 {
     double deadline = run_seconds(run) + run->opts.settle_timeout;
     unsigned int quiet = 0, passes = 0;
@@ -51,11 +50,7 @@ static void take_settled(Run *run)
     s->taken = true;
 }
 
-/*
- * From here on the engine is at work, and no failure is the emulator's alone:
- * the file tells the scripts not to try again.
- */
-static bool mark_merging(const Run *run, GError **errp)
+bool run_mark_merging(const Run *run, GError **errp)
 {
     g_autofree char *path =
         g_build_filename(run->opts.results, "merging", NULL);
@@ -71,9 +66,9 @@ static bool merge(Run *run, bool *settled, GError **errp)
     run->ksmd_at_start = run->host.ksmd_seconds;
     run->anon_at_start = run->host.anon_bytes;
     run->table.shown = true;
-    return run_churn(run, true, errp) && mark_merging(run, errp) &&
+    return run_churn(run, true, errp) && run_mark_merging(run, errp) &&
            host_set_run(&run->host, KSM_HOST_RUN_MERGING, errp) &&
-           wait_settled(run, settled, errp);
+           run_wait_settled(run, settled, errp);
 }
 
 bool step_merge(Run *run)
@@ -97,6 +92,7 @@ static void check_saved(Run *run)
     const Settled *s = &run->settled;
     int64_t drop = run->anon_at_start - run->host.anon_bytes;
 
+    run->saved_checked = true;
     check(&run->checks, s->saved_bytes > 0, "memory is saved",
           "pages_sharing is 0");
     check(&run->checks, drop >= (int64_t)s->saved_bytes / 2,
@@ -143,8 +139,7 @@ static void check_agreement(Run *run, const RamSharing *ram, const char *when)
           sharing);
 }
 
-/* Stop the engine after the last stale entries are gone, and sample all. */
-static bool freeze(Run *run, GError **errp)
+bool run_freeze(Run *run, GError **errp)
 {
     if (!run_churn(run, false, errp) ||
         !run_wait_passes(run, 2, errp) ||
@@ -167,14 +162,16 @@ bool step_evidence(Run *run, const char *when)
     g_autofree char *name = g_strdup_printf("the host's view %s", when);
     RamSharing ram;
     GError *err = NULL;
-    bool ok = freeze(run, &err) &&
+    bool ok = run_freeze(run, &err) &&
               guest_ram_sharing(run->guests, run->started, &ram, &err);
 
     if (ok) {
         check_agreement(run, &ram, when);
         if (!run->rewritten) {
+            query_stats_check(run, when);
+        }
+        if (!run->saved_checked) {
             check_saved(run);
-            query_stats_check(run);
         }
         ok = host_set_run(&run->host, KSM_HOST_RUN_MERGING, &err);
     }

@@ -73,6 +73,41 @@ static void test_channel_closed(void)
     g_assert_error(send_err, SHARING_ERROR, SHARING_ERROR_CLOSED);
 }
 
+static int take_event(Qmp *qmp, const char *name, GError **errp)
+{
+    g_autoptr(JsonObject) data = qmp_event(qmp, name, errp);
+
+    return data ? json_object_get_int_member_with_default(data, "n", 0) : -1;
+}
+
+/* Events are kept, whether they come before a reply or alone. */
+static void test_qmp_events(void)
+{
+    const char *text =
+        "{\"event\": \"A\", \"data\": {\"n\": 1}}\n"
+        "{\"event\": \"B\"}\n{\"return\": {}}\n"
+        "{\"event\": \"A\", \"data\": {\"n\": 2}}\n";
+    g_autoptr(GError) err = NULL;
+    g_autoptr(Qmp) qmp = NULL;
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    qmp = qmp_new("peer", fds[0]);
+    g_assert_cmpint(take_event(qmp, "A", &err), ==, -1);
+    g_assert_no_error(err);
+    g_assert_cmpint(write(fds[1], text, strlen(text)), ==, strlen(text));
+    g_assert_true(qmp_command(qmp, "x", NULL, &err));
+    g_assert_cmpint(take_event(qmp, "A", &err), ==, 1);
+    g_assert_cmpint(take_event(qmp, "A", &err), ==, 2);
+    g_assert_cmpint(take_event(qmp, "A", &err), ==, -1);
+    g_assert_cmpint(take_event(qmp, "B", &err), ==, 0);
+    g_assert_no_error(err);
+    g_assert_cmpint(write(fds[1], "{\"return\": {}}\n", 15), ==, 15);
+    g_assert_cmpint(take_event(qmp, "A", &err), ==, -1);
+    g_assert_error(err, SHARING_ERROR, SHARING_ERROR_FORMAT);
+    close(fds[1]);
+}
+
 static void test_words(void)
 {
     const char *line = "ok bad=0 sum_equal=00ff at=1f:2,3 bad_files=7";
@@ -127,6 +162,7 @@ static void test_options(void)
         { FINE " --boot-timeout 0", "--boot-timeout 0: 1 to 3600 allowed" },
         { FINE " --engine-expected foo",
           "--engine-expected foo: samepage or mainline allowed" },
+        { FINE " --case foo", "--case foo: sharing or shared allowed" },
         { FINE " more", "unexpected argument more" },
         { "x --qemu /bin/sh", "--kernel is missing" },
         { "x --qemu /nowhere", "--qemu /nowhere: No such file or directory" },
@@ -276,6 +312,7 @@ int main(int argc, char **argv)
     g_test_add_func("/sharing/channel/lines", test_channel_lines);
     g_test_add_func("/sharing/channel/deadline", test_channel_deadline);
     g_test_add_func("/sharing/channel/closed", test_channel_closed);
+    g_test_add_func("/sharing/qmp/events", test_qmp_events);
     g_test_add_func("/sharing/words", test_words);
     g_test_add_func("/sharing/options", test_options);
     g_test_add_func("/sharing/table", test_table);
