@@ -10,6 +10,7 @@
 
 static const char *const case_names[CASE_COUNT] = {
     [CASE_SHARING] = "sharing",
+    [CASE_MIGRATION] = "migration",
     [CASE_SHARED] = "shared",
 };
 
@@ -49,7 +50,7 @@ static bool parse_case(Options *o, const char *name, GError **errp)
         }
     }
     g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                "--case %s: sharing or shared allowed", name);
+                "--case %s: sharing, migration or shared allowed", name);
     return false;
 }
 
@@ -62,7 +63,10 @@ static bool options_check(const Options *o, GError **errp)
                     o->engine);
         return false;
     }
-    return in_range("guests", o->guests, 1, GUESTS_MAX, errp) &&
+    /* One that is migrated is there twice for a while. */
+    int guests_max = o->which == CASE_MIGRATION ? GUESTS_MAX - 1 : GUESTS_MAX;
+
+    return in_range("guests", o->guests, 1, guests_max, errp) &&
            in_range("ram", o->ram_mib, 128, 2048, errp) &&
            in_range("boot-timeout", o->boot_timeout, 1, 3600, errp) &&
            in_range("settle-timeout", o->settle_timeout, 0, 3600, errp) &&
@@ -117,7 +121,7 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
           "Disk of the guests", "SQUASHFS" },
         { "case", 0, 0, G_OPTION_ARG_STRING, &which,
           "What to do with the guests (default: sharing)",
-          "sharing|shared" },
+          "sharing|migration|shared" },
         { "guests", 0, 0, G_OPTION_ARG_INT, &o->guests,
           "How many guests, 1 to 8 (default 3)", "N" },
         { "ram", 0, 0, G_OPTION_ARG_INT, &o->ram_mib,
