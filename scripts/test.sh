@@ -299,6 +299,7 @@ layer_e2e() {
     guest=$(artefact guest) || return 0
     driver=$(artefact e2e) || return 0
     e2e_case sharing 256 ""
+    e2e_case auto 192 psi=1
     e2e_case migration 192 ""
     e2e_case shared 192 ""
 }

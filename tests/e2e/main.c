@@ -65,6 +65,7 @@ static bool run_steps(Run *run)
 {
     static bool (*const steps[CASE_COUNT])(Run *run) = {
         [CASE_SHARING] = sharing_steps,
+        [CASE_AUTO] = case_auto,
         [CASE_MIGRATION] = case_migration,
         [CASE_SHARED] = case_shared,
     };

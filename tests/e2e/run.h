@@ -115,6 +115,7 @@ bool step_remerge(Run *run);
 bool step_soak(Run *run);               /* step-soak.c */
 
 /* All steps of one case each; false if it did not come to its end. */
+bool case_auto(Run *run);
 bool case_migration(Run *run);
 bool case_shared(Run *run);
 
