@@ -34,7 +34,8 @@ readonly QEMU_TESTS=(tests/qtest/{qmp-cmd-test,qom-test,test-hmp}
     tests/qtest/{device-introspect-test,numa-test,readconfig-test}
     tests/qtest/migration-test)
 readonly QEMU_KSM_TESTS=(tests/qtest/{ksm-test,ksm-fuzz-test}
-    tests/unit/test-ksm-{auto,host,host-files,host-pressure,host-range,reason})
+    tests/unit/test-ksm-{auto,block,host,host-files,host-pressure,host-range}
+    tests/unit/test-ksm-{ram,reason})
 # Of tools/testing/selftests/vm
 readonly VM_SELFTESTS=(compaction_test gup_test khugepaged madv_populate
     migration mlock2-tests mremap_test soft-dirty split_huge_page_test

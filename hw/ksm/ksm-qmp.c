@@ -13,12 +13,12 @@
 #include "exec/memory.h"
 #include "exec/ramblock.h"
 #include "hw/ksm/ksm-kvm.h"
+#include "ksm-block.h"
 #include "ksm-host-range.h"
 #include "ksm-open.h"
 #include "ksm-policy.h"
 #include "ksm-query.h"
 #include "ksm-ram.h"
-#include "ksm-reason.h"
 #include "trace.h"
 
 static KsmKvmReader *kvm_reader;
@@ -232,36 +232,8 @@ static KsmVmInfo *convert_vm(const KsmHostStats *host,
     return info;
 }
 
-/* The kernel said nothing, but did not do it either: what kind of memory? */
-static KsmRefusal explain_ignored(const KsmHostRange *range)
-{
-    if (range->special) {
-        return KSM_REFUSAL_SPECIAL_MAPPING;
-    }
-    if (range->huge) {
-        return KSM_REFUSAL_HUGE_PAGES;
-    }
-    if (range->shared) {
-        return KSM_REFUSAL_SHARED_MAPPING;
-    }
-    return KSM_REFUSAL_KERNEL_IGNORED;
-}
-
-static void set_verified(KsmBlockInfo *info, const KsmHostRange *range)
-{
-    info->verified = true;
-    info->mergeable_bytes = MIN(range->mergeable, info->size);
-    info->actual = range->mergeable && range->mergeable == range->mapped;
-    if (info->actual && info->requested) {
-        info->reason = KSM_REFUSAL_NONE;
-    } else if (info->requested && info->reason == KSM_REFUSAL_NONE) {
-        info->reason = explain_ignored(range);
-    }
-}
-
 /*
  * Who cannot live with guest RAM being discarded has pinned it: VFIO above all.
- * The kernel may merge it, but the engine finds every page in use.
  */
 static bool is_pinned(RAMBlock *block)
 {
@@ -273,6 +245,12 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
 {
     RAMBlock *block = state->block;
     KsmBlockInfo *info = g_new0(KsmBlockInfo, 1);
+    const KsmBlockFacts facts = {
+        .decided = state->reason,
+        .hot_bytes = state->hot_bytes,
+        .pinned = is_pinned(block),
+        .range = range,
+    };
 
     info->id = g_strdup(ksm_ram_name(block));
     info->memdev = ksm_ram_memdev(block);
@@ -280,28 +258,11 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
     info->size = qemu_ram_get_used_length(block);
     info->page_size = qemu_ram_pagesize(block);
     info->requested = state->requested;
-    info->reason = state->reason;
     if (state->error) {
         info->has_error = true;
         info->error = g_strdup(strerror(state->error));
     }
-    if (range->known && range->mapped) {
-        set_verified(info, range);
-    } else {
-        info->actual = state->reason == KSM_REFUSAL_NONE;
-        info->mergeable_bytes = info->actual ? info->size : 0;
-        if (state->reason == KSM_REFUSAL_WRITE_HOT) {
-            info->mergeable_bytes = info->size - state->hot_bytes;
-        }
-    }
-    if (info->reason == KSM_REFUSAL_NONE && is_pinned(block)) {
-        info->reason = KSM_REFUSAL_PINNED;
-    }
-    if ((!info->actual || info->reason == KSM_REFUSAL_PINNED) &&
-        ksm_reason_remedy(info->reason)) {
-        info->has_remedy = true;
-        info->remedy = g_strdup(ksm_reason_remedy(info->reason));
-    }
+    ksm_block_judge(info, &facts);
     info->has_merged_bytes = range->merged.present;
     info->merged_bytes = range->merged.u;
     return info;
