@@ -351,3 +351,36 @@ enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
 		return KSM_REFUSED_RACED;
 	return replace(vma, addr, from, to, pte);
 }
+
+/**
+ * ksm_merge_disown_zero - leave a zero page that a merge placed where it is
+ * @vma: a VMA
+ * @addr: page-aligned address in @vma
+ *
+ * Under userfaultfd write-protection no page can be put in its place without asking
+ * userspace. It stays, as a read of untouched memory would map it, and counts no
+ * longer as merged.
+ *
+ * Context: mmap_lock held.
+ * Return: true if @addr maps such a page, and write-protected.
+ */
+bool ksm_merge_disown_zero(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	pte_t *ptep, pte;
+	spinlock_t *ptl;
+	bool found;
+
+	mmap_assert_locked(mm);
+	ptep = merge_lock_pte(mm, addr, &ptl);
+	if (!ptep)
+		return false;
+	pte = *ptep;
+	found = pte_present(pte) && is_ksm_zero_pte(pte) && pte_uffd_wp(pte);
+	if (found) {
+		ksm_zero_pte_gone(mm, pte);
+		set_pte_at(mm, addr, ptep, pte_mkclean(pte));
+	}
+	pte_unmap_unlock(ptep, ptl);
+	return found;
+}

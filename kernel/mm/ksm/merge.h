@@ -15,6 +15,7 @@ enum ksm_refusal ksm_merge_page(struct vm_area_struct *vma, unsigned long addr,
 enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
 				   unsigned long addr, struct page *from,
 				   struct page *to);
+bool ksm_merge_disown_zero(struct vm_area_struct *vma, unsigned long addr);
 
 struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long addr);
 int ksm_unmerge_range(struct vm_area_struct *vma, unsigned long start,

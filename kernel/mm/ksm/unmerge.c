@@ -5,7 +5,8 @@
  * It never touches an index or a record: what the scan finds changed it forgets.
  * FAULT_FLAG_UNSHARE copies without asking for write access, so that read-only
  * VMAs and PTEs under userfaultfd write-protection are served as well, and the
- * soft-dirty and uffd-wp bits stay.
+ * soft-dirty and uffd-wp bits stay. The zero page cannot be unshared so: it is
+ * written to, or disowned where that would have to be asked for.
  */
 #include <linux/mm.h>
 #include <linux/migrate.h>
@@ -43,11 +44,14 @@ static int break_cow_once(struct vm_area_struct *vma, unsigned long addr,
 	flags |= zero || !is_cow_mapping(vma->vm_flags) ? FAULT_FLAG_WRITE :
 							  FAULT_FLAG_UNSHARE;
 	wait_for_migration(vma, addr);
+	if (zero && ksm_merge_disown_zero(vma, addr))
+		return 0;
 	fault = handle_mm_fault(vma, addr, flags, NULL);
 	if (fault & VM_FAULT_OOM)
 		return -ENOMEM;
 	if (fault & (VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV | VM_FAULT_HWPOISON))
-		return -EFAULT;
+		/* The protection may have come just now. */
+		return zero && ksm_merge_disown_zero(vma, addr) ? 0 : -EFAULT;
 	return 0;
 }
 

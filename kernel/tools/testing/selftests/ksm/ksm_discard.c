@@ -253,6 +253,77 @@ static void test_collapse(void)
 	area_check_same(page_at(p, 6), pages - 6, 1, "scanned again");
 }
 
+/*
+ * Each page of the range is merged with another one elsewhere, but for the first:
+ * without one that can be written to the kernel does not make it huge.
+ */
+static void test_collapse_merged(void)
+{
+	size_t pages = (2048 << 10) / page_size, tries = 0;
+	char *raw = area_new(2 * pages), *q;
+	char *p = (char *)(((uintptr_t)raw + pages * page_size - 1) &
+			   ~(pages * page_size - 1));
+
+	area_fill_each(p, pages, 1);
+	area_advise(p, pages, MADV_MERGEABLE);
+	q = area_each(pages - 1, 2);
+	ksm_settle();
+	ksm_expect("511 x 2 copies, 1 unique", pages - 1, pages - 1, 1, 0);
+	if (madvise(p, pages * page_size, MADV_HUGEPAGE))
+		skip("no transparent huge pages: %m");
+	ksm_set("run", 0);
+	page_fill(p, 1);
+	/* A page that somebody looks at just now keeps it from being done. */
+	while (madvise(p, pages * page_size, MADV_COLLAPSE)) {
+		must(++tries < 20, "MADV_COLLAPSE of merged pages: %m");
+		nap_ms(10);
+	}
+	must(pfn_has_flag(page_pfn(p), KPF_THP_PAGE), "the range is not huge");
+	must_eq("merged pages in the range", area_count_ksm(p, pages), 0);
+	must_eq("merged pages elsewhere", area_count_ksm(q, pages - 1),
+		pages - 1);
+	area_check_each(p, pages, 1, "made huge");
+	area_check_each(q, pages - 1, 2, "elsewhere");
+	area_fill_each(p, 5, 7000);
+	area_check_each(q, pages - 1, 2, "elsewhere, the huge page was written");
+	area_fill_each(p, 5, 1);
+	ksm_settle();
+	ksm_expect("merged again", pages - 1, pages - 1, 1, 0);
+	area_check_each(p, pages, 1, "merged again");
+}
+
+/*
+ * MADV_PAGEOUT may leave pages alone that are mapped twice. It takes merged ones
+ * whose other sharers have gone.
+ */
+static void test_paged_out(void)
+{
+	const size_t pages = 64;
+	char *p, *q;
+	size_t out;
+	int n;
+
+	memcg_enter();
+	swap_on(64ul << 20);
+	p = area_each(pages, 100);
+	q = area_each(pages, 100);
+	ksm_settle();
+	ksm_expect("64 x 2 copies", pages, pages, 0, 0);
+	ksm_set("run", 0);
+	area_fill_each(q, pages, 5000);
+	must_eq("merged pages with one sharer", area_count_ksm(p, pages), pages);
+	for (n = 0, out = 0; n < 20 && out < pages / 2; n++) {
+		area_advise(p, pages, MADV_PAGEOUT);
+		out = area_count_swapped(p, pages);
+	}
+	must(out >= pages / 2, "MADV_PAGEOUT put out %zu of %zu merged pages",
+	     out, pages);
+	area_check_each(p, pages, 100, "in again");
+	area_check_each(q, pages, 5000, "written");
+	ksm_settle();
+	area_check_each(p, pages, 100, "scanned again");
+}
+
 static const struct ksm_case cases[] = {
 	{ "dontneed", test_dontneed },
 	{ "dontneed_all", test_dontneed_all },
@@ -263,7 +334,9 @@ static const struct ksm_case cases[] = {
 	{ "freed_under_scan", test_freed_under_scan },
 	{ "cold_and_pageout", test_cold_and_pageout },
 	{ "dontneed_under_scan", test_dontneed_under_scan },
+	{ "paged_out", test_paged_out, KSM_EXCLUSIVE },
 	{ "collapse", test_collapse },
+	{ "collapse_merged", test_collapse_merged },
 	{ }
 };
 

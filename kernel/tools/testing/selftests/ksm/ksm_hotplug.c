@@ -77,6 +77,17 @@ static void spread_pages(void)
 	area_advise(spread, stride * TEST_PAGES, MADV_MERGEABLE);
 }
 
+/* In which block each of the test pages is, or was at the last look. */
+static unsigned long block_at[TEST_PAGES];
+
+static void note_blocks(void)
+{
+	size_t i;
+
+	for (i = 0; i < TEST_PAGES; i++)
+		block_at[i] = block_of(test_page(i));
+}
+
 /* Returns a block that had test pages in it and is offline now. */
 static unsigned long offline_one(void)
 {
@@ -85,7 +96,7 @@ static unsigned long offline_one(void)
 	int err = 0;
 
 	for (i = 0; i < TEST_PAGES && n < ARRAY_SIZE(tried); i++) {
-		block = block_of(test_page(i));
+		block = block_at[i];
 		for (t = 0; t < n && tried[t] != block; t++)
 			;
 		if (t < n)
@@ -107,16 +118,24 @@ static void check_contents(const char *when)
 		page_check(test_page(i), i / 4, when);
 }
 
+static void online(unsigned long block)
+{
+	int err = set_state(block, "online");
+
+	must(!err, "block %lu does not come online again: %s", block,
+	     strerror(-err));
+}
+
 static void test_block_goes_offline(void)
 {
 	unsigned long block;
 	size_t i;
-	int err;
 
 	block_bytes();
 	spread_pages();
 	ksm_settle();
 	ksm_expect("500 x 4 copies", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
+	note_blocks();
 	block = offline_one();
 	check_contents("block offline");
 	for (i = 0; i < TEST_PAGES; i++)
@@ -125,9 +144,7 @@ static void test_block_goes_offline(void)
 	ksm_settle();
 	ksm_expect("block offline", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
 	must_eq("run, block offline", ksm_read("run"), 1);
-	err = set_state(block, "online");
-	must(!err, "block %lu does not come online again: %s", block,
-	     strerror(-err));
+	online(block);
 	ksm_settle();
 	check_contents("block online");
 	ksm_expect("block online", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
@@ -137,6 +154,36 @@ static void test_block_goes_offline(void)
 	ksm_expect("written", 0, 0, TEST_PAGES, 0);
 	for (i = 0; i < TEST_PAGES; i++)
 		page_check(test_page(i), 100000 + i, "written");
+}
+
+/*
+ * Merged pages in the block are freed while ksmd is stopped, which has their frames
+ * noted still.  The block must not leave without it: the frames may be gone for
+ * good when ksmd looks at them.
+ */
+static void test_freed_in_block(void)
+{
+	unsigned long block;
+	size_t i, gone = 0;
+
+	block_bytes();
+	spread_pages();
+	ksm_settle();
+	ksm_expect("500 x 4 copies", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
+	ksm_set("run", 0);
+	note_blocks();
+	area_free(spread, stride * TEST_PAGES);
+	must_eq("pages_shared, all freed and ksmd stopped",
+		ksm_read("pages_shared"), TEST_PAGES / 4);
+	block = offline_one();
+	for (i = 0; i < TEST_PAGES; i += 4)
+		gone += block_at[i] == block;
+	ksm_note("hotplug.freed_in_block: %zu of 500 frames in the block", gone);
+	must_eq("pages_shared, block offline", ksm_read("pages_shared"),
+		TEST_PAGES / 4 - gone);
+	online(block);
+	ksm_forget();
+	ksm_expect("all freed", 0, 0, 0, 0);
 }
 
 /* The frame of a merged page is retired; its sharers must not notice. */
@@ -167,6 +214,7 @@ static void test_frame_soft_offline(void)
 
 static const struct ksm_case cases[] = {
 	{ "block_goes_offline", test_block_goes_offline, KSM_EXCLUSIVE },
+	{ "freed_in_block", test_freed_in_block, KSM_EXCLUSIVE },
 	{ "frame_soft_offline", test_frame_soft_offline, KSM_EXCLUSIVE },
 	{ }
 };

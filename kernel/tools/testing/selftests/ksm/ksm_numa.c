@@ -266,7 +266,7 @@ static void test_moved_under_scan(void)
 /* With merge_across_nodes=0 a moved page belongs to its new node. */
 static void test_moved_within(void)
 {
-	char *p, *q;
+	char *p, *q, *r;
 	int err;
 
 	need_two_nodes();
@@ -289,6 +289,13 @@ static void test_moved_within(void)
 	ksm_expect("the others written", 1, 19, 20, 0);
 	area_check_same(p, 20, 1, "moved, later");
 	area_check_each(q, 20, 70, "written");
+	/* It is found on its new node, and no longer on the old one. */
+	q = area_on(1, 20, 1);
+	r = area_on(0, 20, 1);
+	ksm_settle();
+	ksm_expect("20 more on each node", 2, 58, 20, 0);
+	must_eq("frame of those on its new node", page_pfn(q), page_pfn(p));
+	must_eq("node of the others", node_of(r), 0);
 }
 
 static void test_process_moved(void)
@@ -303,29 +310,65 @@ static void test_process_moved(void)
 	ksm_expect("20 copies", 1, 19, 0, 0);
 	left = syscall(SYS_migrate_pages, 0, sizeof(from) * 8, &from, &to);
 	must(left >= 0, "migrate_pages: %m");
+	must_eq("node of the merged page", node_of(p), 1);
+	must_eq("different frames", area_count_frames(p, 20), 1);
 	area_check_same(p, 20, 1, "process moved");
 	page_fill(p, 6);
 	area_check_same(page_at(p, 1), 19, 1, "others");
 	page_check(p, 6, "written");
 }
 
+/* Pages between others that are freed again: compaction wants to move them. */
+static char *scattered_new(size_t pages, size_t apart)
+{
+	char *p = area_new(pages), *between = area_new(pages * apart);
+	size_t i, j;
+
+	for (i = 0; i < pages; i++) {
+		page_fill(page_at(p, i), i / 10);
+		for (j = 0; j < apart; j++)
+			byte_write(page_at(between, i * apart + j), 1);
+	}
+	area_free(between, pages * apart);
+	return p;
+}
+
+/* Compact all memory; returns how many merged pages lie elsewhere after it. */
+static size_t compact(char *p, size_t pages)
+{
+	static uint64_t frame[2000];
+	size_t i, moved = 0;
+	int err;
+
+	/* Nobody else moves any meanwhile. */
+	ksm_set("run", 0);
+	for (i = 0; i < pages; i++)
+		frame[i] = page_is_ksm(page_at(p, i)) ? page_pfn(page_at(p, i)) : 0;
+	err = file_write("/proc/sys/vm/compact_memory", "1");
+	must(!err, "compacting: %s", strerror(-err));
+	for (i = 0; i < pages; i++)
+		moved += frame[i] && page_pfn(page_at(p, i)) != frame[i];
+	ksm_set("run", 1);
+	return moved;
+}
+
 static void test_compaction(void)
 {
 	const char *knob = "/proc/sys/vm/compact_memory";
-	char *p = area_new(2000);
+	size_t moved = 0;
+	char *p;
 	int n;
 
 	if (access(knob, W_OK))
 		skip("the kernel has no compaction");
-	for (n = 0; n < 2000; n++)
-		page_fill(page_at(p, n), n / 10);
+	p = scattered_new(2000, 8);
 	area_advise(p, 2000, MADV_MERGEABLE);
 	ksm_settle();
 	ksm_expect("200 x 10 copies", 200, 1800, 0, 0);
 	for (n = 0; n < 5; n++) {
-		int i, err = file_write(knob, "1");
+		int i;
 
-		must(!err, "compacting: %s", strerror(-err));
+		moved += compact(p, 2000);
 		for (i = 0; i < 2000; i++)
 			page_check(page_at(p, i), i / 10, "compacted");
 		area_free(page_at(p, 0) + n * 400 * page_size, 200);
@@ -340,6 +383,8 @@ static void test_compaction(void)
 	}
 	ksm_settle();
 	ksm_expect("after compaction", 200, 1800, 0, 0);
+	ksm_note("numa.compaction: %zu mappings of merged pages were moved", moved);
+	must(moved, "compaction moved none of 2000 merged pages");
 }
 
 static const struct ksm_case cases[] = {

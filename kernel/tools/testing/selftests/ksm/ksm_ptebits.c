@@ -144,8 +144,8 @@ static void *wp_serve(void *arg)
 	return NULL;
 }
 
-/* An area of equal pages, all write-protected through userfaultfd. */
-static void wp_start(struct wp *w, size_t pages)
+/* Write-protect an area through userfaultfd. */
+static void wp_start(struct wp *w, char *p, size_t pages)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
@@ -157,7 +157,7 @@ static void wp_start(struct wp *w, size_t pages)
 	if (ioctl(w->fd, UFFDIO_API, &api))
 		skip("userfaultfd cannot write-protect: %m");
 	w->pages = pages;
-	w->p = area_same(pages, 1);
+	w->p = p;
 	reg.range.start = (uintptr_t)w->p;
 	reg.range.len = pages * page_size;
 	if (ioctl(w->fd, UFFDIO_REGISTER, &reg))
@@ -181,7 +181,7 @@ static void test_uffd_wp_merge(void)
 	struct wp w = { 0 };
 	size_t i;
 
-	wp_start(&w, 20);
+	wp_start(&w, area_same(20, 1), 20);
 	ksm_settle();
 	ksm_expect("20 copies", 1, 19, 0, 0);
 	area_check_same(w.p, 20, 1, "merged");
@@ -202,7 +202,7 @@ static void test_uffd_wp_unmerge(void)
 {
 	struct wp w = { 0 };
 
-	wp_start(&w, 20);
+	wp_start(&w, area_same(20, 1), 20);
 	/* Protected after merging, so that any engine has the bit here. */
 	ksm_settle();
 	ksm_expect("20 copies", 1, 19, 0, 0);
@@ -226,7 +226,7 @@ static void test_uffd_wp_run_2(void)
 {
 	struct wp w = { 0 };
 
-	wp_start(&w, 20);
+	wp_start(&w, area_same(20, 1), 20);
 	ksm_settle();
 	ksm_expect("20 copies", 1, 19, 0, 0);
 	ksm_set("run", 0);
@@ -236,6 +236,59 @@ static void test_uffd_wp_run_2(void)
 	must_eq("merged pages after run=2", area_count_ksm(w.p, 20), 0);
 	must_eq("write-protected pages after run=2",
 		count_bit(w.p, 20, PM_UFFD_WP), 20);
+	wp_stop(&w);
+}
+
+/* 20 zero pages that merges placed, and that are write-protected since. */
+static void wp_start_zero(struct wp *w)
+{
+	char *p;
+
+	proc_ksm_need("ksm_zero_pages");
+	ksm_set("use_zero_pages", 1);
+	p = area_zeros(20);
+	ksm_settle();
+	must_eq("ksm_zero_pages", proc_ksm_stat(0, "ksm_zero_pages"), 20);
+	ksm_set("run", 0);
+	wp_start(w, p, 20);
+}
+
+/*
+ * No page can be put there without asking whoever serves the faults.  They become
+ * zero pages as any read of untouched memory maps them: nothing merged is left.
+ */
+static void check_zero_given_back(struct wp *w, const char *when)
+{
+	must_eq(when, proc_ksm_stat(0, "ksm_zero_pages"), 0);
+	must_eq("write-protected pages, given back",
+		count_bit(w->p, 20, PM_UFFD_WP), 20);
+	area_check_zero(w->p, 20, "given back");
+	must_eq("write faults told of no write",
+		__atomic_load_n(&w->faults, __ATOMIC_SEQ_CST), 0);
+	page_fill(w->p, 3);
+	must_eq("write faults told of 1 write",
+		__atomic_load_n(&w->faults, __ATOMIC_SEQ_CST), 1);
+	page_check(w->p, 3, "written");
+	area_check_zero(page_at(w->p, 1), 19, "not written");
+}
+
+static void test_uffd_wp_zero(void)
+{
+	struct wp w = { 0 };
+
+	wp_start_zero(&w);
+	area_advise(w.p, 20, MADV_UNMERGEABLE);
+	check_zero_given_back(&w, "ksm_zero_pages after MADV_UNMERGEABLE");
+	wp_stop(&w);
+}
+
+static void test_uffd_wp_zero_run_2(void)
+{
+	struct wp w = { 0 };
+
+	wp_start_zero(&w);
+	ksm_set("run", 2);
+	check_zero_given_back(&w, "ksm_zero_pages after run=2");
 	wp_stop(&w);
 }
 
@@ -250,6 +303,8 @@ static const struct ksm_case cases[] = {
 	  "MADV_UNMERGEABLE leaves write-protected pages merged" },
 	{ "uffd_wp_run_2", test_uffd_wp_run_2, 0,
 	  "run=2 leaves write-protected pages merged" },
+	{ "uffd_wp_zero", test_uffd_wp_zero },
+	{ "uffd_wp_zero_run_2", test_uffd_wp_zero_run_2 },
 	{ }
 };
 
