@@ -15,29 +15,8 @@
 #include "ksm-test.h"
 
 #define POLICY " -object ksm-policy,id=policy"
-#define DIMM_PORT 0xa00
 #define VIRTIO_MEM_ID "0000:00:01.0/mem"
 #define STR(s) QOBJECT(qstring_from_str(s))
-
-/* Memory that a device has used goes away when its last reader is done */
-static void wait_gone(QTestState *qts, const char *id)
-{
-    bool there = true;
-
-    while (there) {
-        g_autoptr(KsmStats) stats = ksm_test_query(qts);
-
-        there = ksm_test_find_block(stats, id) != NULL;
-        g_usleep(10 * 1000);
-    }
-}
-
-/* What a guest does that lets the memory in @slot go */
-static void eject_dimm(QTestState *qts, uint32_t slot)
-{
-    qtest_outl(qts, DIMM_PORT, slot);
-    qtest_outb(qts, DIMM_PORT + 0x14, 1 << 3);
-}
 
 static void test_hotplug(void)
 {
@@ -64,10 +43,10 @@ static void test_hotplug(void)
         ksm_test_set(qts, "mode", STR("off"));
         g_assert_false(ksm_test_is_mergeable(size));
         qtest_qmp_device_del_send(qts, "dimm");
-        eject_dimm(qts, 0);
+        ksm_test_eject_dimm(qts, 0);
         qtest_qmp_eventwait(qts, "DEVICE_DELETED");
         ksm_test_del_object(qts, "mem");
-        wait_gone(qts, "mem");
+        ksm_test_wait_gone(qts, "mem");
     }
     qtest_quit(qts);
 }
@@ -94,7 +73,7 @@ static void test_kinds(void)
     ksm_test_set(qts, "mode", STR("on"));
     ksm_test_check_block(qts, "shared", false, "shared-mapping");
     ksm_test_del_object(qts, "shared");
-    wait_gone(qts, "shared");
+    ksm_test_wait_gone(qts, "shared");
     ksm_test_del_object(qts, "policy");
     ksm_test_check_block(qts, "own", false, "disabled-by-backend");
     qtest_quit(qts);
@@ -188,24 +167,6 @@ static void test_virtio_mem(void)
     qtest_quit(qts);
 }
 
-static void wait_status(QTestState *qts, const char *command,
-                        const char *status)
-{
-    for (;;) {
-        QDict *resp = qtest_qmp(qts, "{ 'execute': %s }", command);
-        QDict *data = qdict_get_qdict(resp, "return");
-        const char *now = qdict_get_try_str(data, "status");
-        bool done = now && g_str_equal(now, status);
-
-        g_assert_true(!now || !g_str_equal(now, "failed"));
-        qobject_unref(resp);
-        if (done) {
-            return;
-        }
-        g_usleep(10 * 1000);
-    }
-}
-
 /* The policy stays behind: each side has its own, or none */
 static void test_migrate(const void *policy)
 {
@@ -224,12 +185,12 @@ static void test_migrate(const void *policy)
     qtest_memset(qts, 16 * MiB, 0x5a, 4096);
     qtest_qmp_assert_success(qts, "{ 'execute': 'migrate',"
                              " 'arguments': { 'uri': %s } }", uri);
-    wait_status(qts, "query-migrate", "completed");
+    ksm_test_wait_status(qts, "query-migrate", "completed");
     ksm_test_check_block(qts, "pc.ram", true, "none");
     qtest_quit(qts);
 
     qts = ksm_test_start(NULL, args);
-    wait_status(qts, "query-status", "running");
+    ksm_test_wait_status(qts, "query-status", "running");
     if (*(const char *)policy) {
         ksm_test_check_block(qts, "pc.ram", false, "disabled-by-policy");
         ksm_test_check_block(qts, "pc.bios", false, "excluded-by-policy");
@@ -238,6 +199,68 @@ static void test_migrate(const void *policy)
         ksm_test_check_block(qts, "pc.bios", true, "none");
     }
     g_assert_cmphex(qtest_readl(qts, 16 * MiB), ==, 0x5a5a5a5a);
+    qtest_quit(qts);
+}
+
+/* Four ACPI tables of 48 KiB, which make QEMU's block of them a larger one */
+static char *big_tables(const FakeRoot *folder)
+{
+    g_autofree char *path = fake_root_path(folder, "/table");
+    g_autofree char *data = g_strnfill(48 * KiB, 't');
+    GString *args = g_string_new(NULL);
+
+    g_assert_true(g_file_set_contents(path, data, -1, NULL));
+    for (int i = 0; i < 4; i++) {
+        g_string_append_printf(args, " -acpitable sig=KSM%d,data=%s", i, path);
+    }
+    return g_string_free(args, false);
+}
+
+static void check_tables(QTestState *qts, uint64_t size, const char *reason)
+{
+    g_autoptr(KsmStats) stats = ksm_test_query(qts);
+    g_autoptr(KsmStats) fast = ksm_test_query_fast(qts);
+    KsmBlockInfo *block = ksm_test_find_block(stats, "/rom@etc/acpi/tables");
+    bool mergeable = g_str_equal(reason, "none");
+
+    g_assert_nonnull(block);
+    g_assert_cmpuint(block->size, ==, size);
+    g_assert_cmpstr(KsmRefusal_str(block->reason), ==, reason);
+    g_assert_cmpuint(block->mergeable_bytes, ==, mergeable ? size : 0);
+    block = ksm_test_find_block(fast, "/rom@etc/acpi/tables");
+    g_assert_cmpuint(block->mergeable_bytes, ==, mergeable ? size : 0);
+}
+
+/* A block that grows, because the one of the other side is larger */
+static void test_resized(void)
+{
+    g_autoptr(FakeRoot) folder = fake_root_new();
+    g_autofree char *path = fake_root_path(folder, "/state");
+    g_autofree char *out = g_strdup_printf("exec:cat > %s", path);
+    g_autofree char *in = g_strdup_printf("exec:cat %s", path);
+    g_autofree char *tables = big_tables(folder);
+    g_autofree char *args = g_strconcat("-machine q35 -m 27", tables, NULL);
+    QTestState *qts;
+
+    if (!ksm_test_needs_merging()) {
+        return;
+    }
+    qts = ksm_test_start(NULL, args);
+    check_tables(qts, 256 * KiB, "none");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", out);
+    ksm_test_wait_status(qts, "query-migrate", "completed");
+    qtest_quit(qts);
+
+    qts = ksm_test_start(NULL, "-machine q35 -m 27 -incoming defer" POLICY
+                         ",blocks=/rom@*");
+    check_tables(qts, 128 * KiB, "none");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s } }", in);
+    ksm_test_wait_status(qts, "query-status", "running");
+    check_tables(qts, 256 * KiB, "none");
+    ksm_test_set(qts, "mode", STR("off"));
+    check_tables(qts, 256 * KiB, "disabled-by-policy");
     qtest_quit(qts);
 }
 
@@ -290,6 +313,7 @@ void ksm_test_add_life(void)
     qtest_add_func("/ksm/life/confidential", test_confidential);
     qtest_add_func("/ksm/life/locked", test_locked);
     qtest_add_func("/ksm/life/resizable", test_resizable);
+    qtest_add_func("/ksm/life/resized", test_resized);
     qtest_add_func("/ksm/life/virtio-mem", test_virtio_mem);
     qtest_add_data_func("/ksm/life/migrate/other", POLICY ",mode=off",
                         test_migrate);

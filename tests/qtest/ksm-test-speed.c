@@ -8,6 +8,7 @@
 #include "libqtest.h"
 #include "qapi/qmp/qdict.h"
 #include "qapi/qmp/qlist.h"
+#include "qemu/units.h"
 #include "ksm-test.h"
 
 #define NO_KVM "this QEMU, or this machine, has no KVM"
@@ -133,6 +134,65 @@ static void test_speed_kvm(void)
     }
     check_speed(NULL, "KVM, 8 paused virtual CPUs",
                 "-accel kvm -machine q35 -m 16 -smp 8 -S");
+}
+
+/* Looks of a policy that are measured, and the most that one may take */
+#define LOOKS 5
+#define LOOK_MS 10.0
+#define IDLE_LOOK_MS 2.0
+
+static double cpu_ms(void)
+{
+    clockid_t clock;
+    struct timespec time;
+
+    g_assert_cmpint(clock_getcpuclockid(ksm_test_qemu_pid, &clock), ==, 0);
+    g_assert_cmpint(clock_gettime(clock, &time), ==, 0);
+    return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
+}
+
+/* CPU time of a guest that does nothing, for each second */
+static double measure_looks(const char *available, bool policy)
+{
+    g_autoptr(FakeRoot) root = fake_root_new();
+    g_autofree char *meminfo = g_strdup_printf("MemTotal: 1000 kB\n"
+                                               "MemAvailable: %s kB\n",
+                                               available);
+    QTestState *qts;
+    double before, each;
+
+    fake_root_add_samepage(root);
+    ksm_test_link_file(root, "pagemap");
+    fake_root_write(root, "/proc/meminfo", meminfo);
+    qts = ksm_test_start(root, "-machine q35 -m 256");
+    /* What is not in memory is not looked at. */
+    qtest_memset(qts, 1 * MiB, 0x5a, 255 * MiB);
+    if (policy) {
+        ksm_test_add_policy(qts, "'mode': 'auto', 'interval-seconds': 1");
+    }
+    g_usleep(1500 * 1000);
+    before = cpu_ms();
+    g_usleep(LOOKS * G_USEC_PER_SEC);
+    each = (cpu_ms() - before) / LOOKS;
+    qtest_quit(qts);
+    return each;
+}
+
+/* So 0.1 % of one CPU at the default of ten seconds, and next to nothing idle */
+static void test_looks(void)
+{
+    double without = measure_looks("10", false);
+    double merging = measure_looks("10", true) - without;
+    double idle = measure_looks("990", true) - without;
+
+    printf("# a look of mode=auto: %.2f ms of CPU while merging, %.2f ms "
+           "otherwise\n", merging, idle);
+#ifdef QEMU_SANITIZE_ADDRESS
+    g_test_skip("a sanitizer's speed says nothing");
+    return;
+#endif
+    g_assert_cmpfloat(merging, <, LOOK_MS);
+    g_assert_cmpfloat(idle, <, IDLE_LOOK_MS);
 }
 
 /* The sum of @name over all that query-stats' provider kvm tells @target of */
@@ -262,6 +322,7 @@ void ksm_test_add_speed(void)
     qtest_add_func("/ksm/speed/real-host", test_speed_real_host);
     qtest_add_func("/ksm/speed/samepage", test_speed_samepage);
     qtest_add_func("/ksm/speed/kvm", test_speed_kvm);
+    qtest_add_func("/ksm/speed/looks", test_looks);
     qtest_add_func("/ksm/kvm/counters", test_kvm);
     qtest_add_func("/ksm/kvm/cpu-hotplug", test_kvm_cpu_hotplug);
     qtest_add_func("/ksm/kvm/without-cpus", test_kvm_without_cpus);

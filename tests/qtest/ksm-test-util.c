@@ -14,6 +14,7 @@
 #include "qapi/qobject-input-visitor.h"
 #include "ksm-test.h"
 
+#define DIMM_PORT 0xa00
 #define ROOT_VARIABLE "QEMU_KSM_TEST_ROOT"
 
 /* No test takes longer than a few seconds; a hang is a failure. */
@@ -264,4 +265,40 @@ void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
                                            *options ? ", " : "", options);
 
     expect_success(try_add_object(qts, "memory-backend-ram", id, all));
+}
+
+void ksm_test_wait_gone(QTestState *qts, const char *id)
+{
+    bool there = true;
+
+    while (there) {
+        g_autoptr(KsmStats) stats = ksm_test_query(qts);
+
+        there = ksm_test_find_block(stats, id) != NULL;
+        g_usleep(10 * 1000);
+    }
+}
+
+void ksm_test_eject_dimm(QTestState *qts, uint32_t slot)
+{
+    qtest_outl(qts, DIMM_PORT, slot);
+    qtest_outb(qts, DIMM_PORT + 0x14, 1 << 3);
+}
+
+void ksm_test_wait_status(QTestState *qts, const char *command,
+                          const char *status)
+{
+    for (;;) {
+        QDict *resp = qtest_qmp(qts, "{ 'execute': %s }", command);
+        QDict *data = qdict_get_qdict(resp, "return");
+        const char *now = qdict_get_try_str(data, "status");
+        bool done = now && g_str_equal(now, status);
+
+        g_assert_true(!now || !g_str_equal(now, "failed"));
+        qobject_unref(resp);
+        if (done) {
+            return;
+        }
+        g_usleep(10 * 1000);
+    }
 }

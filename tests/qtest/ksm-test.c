@@ -15,6 +15,7 @@
 #include "qemu/units.h"
 #include "hw/ksm/ksm-reason.h"
 #include "ksm-test.h"
+#include "ksm-test-knobs.h"
 
 #ifndef PR_SET_MEMORY_MERGE
 #define PR_SET_MEMORY_MERGE 67
@@ -355,8 +356,11 @@ int main(int argc, char **argv)
     ksm_test_add_hmp();
     ksm_test_add_stats();
     ksm_test_add_speed();
+    ksm_test_add_shown();
     ksm_test_add_refuse();
     ksm_test_add_merge();
+    ksm_test_add_knobs();
+    ksm_test_add_machine();
     ksm_test_add_policy_tests();
     ksm_test_add_auto();
     ksm_test_add_life();

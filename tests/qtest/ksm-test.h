@@ -64,6 +64,16 @@ void ksm_test_del_object(QTestState *qts, const char *id);
 void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
                           const char *options);
 
+/* Waits: memory that a device has used goes when its last reader is done. */
+void ksm_test_wait_gone(QTestState *qts, const char *id);
+
+/* What a guest does that lets the memory in @slot go */
+void ksm_test_eject_dimm(QTestState *qts, uint32_t slot);
+
+/* Waits until @command tells this status; it must not be "failed". */
+void ksm_test_wait_status(QTestState *qts, const char *command,
+                          const char *status);
+
 /* Can a guest run on KVM here? */
 bool ksm_test_has_kvm(void);
 
@@ -72,6 +82,8 @@ void ksm_test_add_speed(void);
 void ksm_test_add_stats(void);
 void ksm_test_add_report(void);
 void ksm_test_add_merge(void);
+void ksm_test_add_shown(void);
+void ksm_test_add_machine(void);
 void ksm_test_add_refuse(void);
 void ksm_test_add_policy_tests(void);
 void ksm_test_add_auto(void);
