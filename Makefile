@@ -3,7 +3,7 @@
 # Samepage: KVM guests share identical memory.  `make help` lists the targets;
 # each is one script of scripts/, which does all the set-up it needs.
 
-.PHONY: help run test test-debug test-kcsan test-sanitize test-fast fuzz soak kernel qemu bench-host setup clean
+.PHONY: help run test test-debug test-kcsan test-sanitize test-fast fuzz soak bench bench-quick kernel qemu bench-host setup clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -38,6 +38,15 @@ test-fast:
 ##                  [WORKERS=1..32] [SOAK_KERNEL=ours|mainline|debug]
 soak:
 	@scripts/soak.sh
+
+## make bench       what both merge engines cost: build/bench.json, build/bench.svg
+##                  [RUNS=1..99] [CASES="NAME..."]
+bench:
+	@scripts/bench.sh full
+
+## make bench-quick the same in 5 minutes: fewer cases, samples and pages
+bench-quick:
+	@scripts/bench.sh quick
 
 ## make fuzz        libFuzzer on the engine's data structures; what it kept and found
 ##                  is in build/fuzz [SECONDS=60]

@@ -12,9 +12,11 @@
 #   --cpus N          1..16 (default 2)
 #   --append "K=V .." more kernel parameters, such as numa=fake=2
 #   --timeout S       1..100000 seconds for the whole run (default 600)
-#   --accel WHAT      auto (default), tcg or kvm; also SAMEPAGE_ACCEL.  auto
-#                     takes KVM only after a probe has seen our kernel boot
-#                     under it and run a KVM guest of its own.
+#   --accel WHAT      auto (default), tcg, kvm or icount; also SAMEPAGE_ACCEL.
+#                     auto takes KVM only after a probe has seen our kernel boot
+#                     under it and run a KVM guest of its own.  icount is TCG
+#                     whose clock counts instructions, 1 ns each, and jumps
+#                     while all CPUs sleep.
 #   --qemu PATH       the program that runs the bench host (default Debian's,
 #                     so that our own QEMU is not under test twice)
 #   --keep DIR        one more folder of the machine that must stay visible
@@ -89,8 +91,8 @@ check_args() {
     check_range --cpus "$cpus" 1 16
     check_range --timeout "$timeout" 1 100000
     case $accel in
-    auto | tcg | kvm) ;;
-    *) die "accel=$accel: must be auto, tcg or kvm" ;;
+    auto | tcg | kvm | icount) ;;
+    *) die "accel=$accel: must be auto, tcg, kvm or icount" ;;
     esac
     [[ -x $qemu ]] || die "boot.sh: no $qemu: run scripts/setup.sh"
     [[ -x /bin/busybox ]] || die "boot.sh: no /bin/busybox: run scripts/setup.sh"
@@ -138,8 +140,11 @@ make_command() {
 # qemu_args ACCEL - the command line of the bench host, in array `args`
 qemu_args() {
     local cpu=max options=tcg,thread=multi
+    case $1 in
     # A KVM that emulates MSRs of its own trips over this one.
-    [[ $1 != kvm ]] || { cpu=host,-arch-capabilities; options=kvm; }
+    kvm) cpu=host,-arch-capabilities; options=kvm ;;
+    icount) options=tcg,thread=single ;;
+    esac
     args=("$qemu" -nodefaults -no-user-config -display none -no-reboot
         -machine q35 -accel "$options" -cpu "$cpu" -smp "$cpus" -m "$mem"
         -kernel "$kernel" -initrd "$control/initramfs.cpio"
@@ -149,6 +154,7 @@ qemu_args() {
         -virtfs "local,path=$results,mount_tag=results,security_model=none,multidevs=remap"
         -virtfs "local,path=$control,mount_tag=control,security_model=none,multidevs=remap"
         -device virtio-rng-pci -device virtio-serial-pci)
+    [[ $1 != icount ]] || args+=(-icount "shift=0,sleep=off")
     if ((shell)); then
         args+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")
     else

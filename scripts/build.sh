@@ -6,6 +6,8 @@
 # usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs
 #                                                bzImage config System.map
 #                                                vmlinux ksm-symbols
+#        build.sh kernel uml-ours|uml-mainline   the same without bzImage: vmlinux
+#                                                is a program of this machine
 #        build.sh qemu                           bin/ share/qemu/
 #        build.sh qemu-tests                     qtests and unit tests of it
 #        build.sh qemu|qemu-tests sanitize       the same with ASan and UBSan
@@ -16,6 +18,7 @@
 #        build.sh guest                          the guests' root file system
 #        build.sh e2e                            the driver of `make run`
 #        build.sh soak                           the processes of `make soak`
+#        build.sh bench                          the program of `make bench`
 #
 # An artefact lies in $CACHE/out/VARIANT-HASH, where HASH is over everything
 # that goes into it.  If it is there, it is reused; otherwise the build is an
@@ -115,7 +118,18 @@ kernel_fragments() {
     debug | kcsan) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
         "$dir/$1.config" ;;
     no-sysfs) printf '%s\n' $dir/no-sysfs.config ;;
-    *) die "kernel $1: must be ours, mainline, debug, kcsan or no-sysfs" ;;
+    uml-ours) printf '%s\n' $dir/uml.config $dir/engine-samepage.config ;;
+    uml-mainline) printf '%s\n' $dir/uml.config $dir/engine-mainline.config ;;
+    *) die "kernel $1: must be ours, mainline, debug, kcsan, no-sysfs," \
+        "uml-ours or uml-mainline" ;;
+    esac
+}
+
+# kernel_arch VARIANT
+kernel_arch() {
+    case $1 in
+    uml-*) echo um ;;
+    *) echo x86 ;;
     esac
 }
 
@@ -127,9 +141,9 @@ kernel_inputs() {
     overlay_files linux | while read -r path; do
         case $variant:$path in
         *:kernel/Documentation/* | *:kernel/tools/*) ;;
-        mainline:kernel/mm/ksm/Kconfig | mainline:kernel/mm/ksm/Makefile)
+        *mainline:kernel/mm/ksm/Kconfig | *mainline:kernel/mm/ksm/Makefile)
             printf '%s\n' "$path" ;;
-        mainline:kernel/mm/ksm/*) ;;
+        *mainline:kernel/mm/ksm/*) ;;
         *) printf '%s\n' "$path" ;;
         esac
     done
@@ -148,11 +162,11 @@ kernel_hash() {
 }
 
 # make_kernel DIR WORK TARGET... - one make call with everything that must not
-# differ between two builds of the same source
+# differ between two builds of the same source, for the caller's $arch
 make_kernel() {
     local dir=$1 work=$2
     shift 2
-    make -C "$work" O="$dir" ARCH=x86 CC="ccache gcc" -j"$SP_JOBS" \
+    make -C "$work" O="$dir" ARCH="$arch" CC="ccache gcc" -j"$SP_JOBS" \
         KBUILD_BUILD_USER=samepage KBUILD_BUILD_HOST=bench \
         KBUILD_BUILD_VERSION=1 \
         KBUILD_BUILD_TIMESTAMP="Thu Jan 1 00:00:00 UTC 1970" "$@"
@@ -181,18 +195,22 @@ configure_kernel() {
 
 # compile_kernel VARIANT WORK
 compile_kernel() {
-    local variant=$1 work=$2 dir=$SP_BUILD/kernel-$1 fragments
+    local variant=$1 work=$2 dir=$SP_BUILD/kernel-$1 fragments arch image
+    arch=$(kernel_arch "$variant")
+    image=arch/x86/boot/bzImage
+    [[ $arch == x86 ]] || image=vmlinux
     mkdir -p "$dir"
     mapfile -t fragments < <(kernel_fragments "$variant" | sed "s|^|$SP_TOP/|")
     run_step "configure kernel ($variant)" "$SP_LOG/kernel-$variant-config.log" \
         "see the log; are scripts/kconfig and the patches of one age?" \
         configure_kernel "$dir" "$work" "${fragments[@]}"
     run_step "build kernel ($variant)" "$SP_LOG/kernel-$variant.log" "$RETRY" \
-        make_kernel "$dir" "$work" bzImage
-    cp "$dir/arch/x86/boot/bzImage" "$dir/System.map" "$dir/vmlinux" "$out.part/"
+        make_kernel "$dir" "$work" "${image##*/}"
+    cp "$dir/System.map" "$dir/vmlinux" "$out.part/"
+    [[ $arch != x86 ]] || cp "$dir/$image" "$out.part/"
     cp "$dir/.config" "$out.part/config"
     # The engine's functions, for tests that look at nothing else
-    [[ $variant == mainline ]] ||
+    [[ $variant == *mainline ]] ||
         find "$dir/mm/ksm" -name '*.o' -exec nm {} + |
         awk '$2 ~ /^[Tt]$/ && $3 !~ /^(__pfx|init|cleanup)_/ { print $3 }' |
         LC_ALL=C sort -u >"$out.part/ksm-symbols"
@@ -402,7 +420,8 @@ unit:) build_unit ;;
 guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
 soak:) build_by_folder soak tests/soak kernel/tools/testing/selftests/ksm ;;
-*) die "usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs |" \
+bench:) build_by_folder bench tests/bench ;;
+*) die "usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs|uml-ours|uml-mainline |" \
     "qemu|qemu-tests [sanitize|without] | selftests | vm-selftests | unit |" \
-    "guest | e2e | soak" ;;
+    "guest | e2e | soak | bench" ;;
 esac

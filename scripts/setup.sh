@@ -4,10 +4,11 @@
 # Checks the machine, then installs the Debian packages that are missing and
 # makes sure that apt knows where QEMU's source is.
 #
-# usage: setup.sh [--check] [libvirt]
+# usage: setup.sh [--check] [libvirt] [bench]
 #
 #   --check    only the checks, change nothing
 #   libvirt    also what the test layer of that name needs
+#   bench      also what `make bench` draws with
 #
 # All checks come first: nothing is changed unless all of them pass.  With
 # everything in place this needs no network and well under a second.
@@ -40,6 +41,7 @@ readonly PACKAGES=(
 # so nothing is started, now or with the machine.
 readonly LIBVIRT_PACKAGES=(libvirt-daemon libvirt-daemon-driver-qemu
     libvirt-clients)
+readonly BENCH_PACKAGES=(gnuplot-nox)
 wanted=("${PACKAGES[@]}")
 
 # os_release FIELD
@@ -186,7 +188,8 @@ main() {
         case $argument in
         --check) check=1 ;;
         libvirt) wanted+=("${LIBVIRT_PACKAGES[@]}") ;;
-        *) die "usage: setup.sh [--check] [libvirt]" ;;
+        bench) wanted+=("${BENCH_PACKAGES[@]}") ;;
+        *) die "usage: setup.sh [--check] [libvirt] [bench]" ;;
         esac
     done
     check_machine

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a pass costs that finds nothing to merge. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "bench.h"
+
+/*
+ * Passes until an engine that looks at quiet pages less and less often has come
+ * to its rest; the other one needs two until its tree is complete.
+ */
+#define PASSES_TO_AGE 16
+#define PASSES_TO_KNOW 2
+
+static double per_page(uint64_t ns, size_t pages)
+{
+    return (double)ns / pages;
+}
+
+static void passes(unsigned int nr)
+{
+    while (nr--) {
+        ksm_pass();
+    }
+}
+
+/*
+ * Samples of passes, the memory being changed before each of them: every
+ * @step-th page, 0 for none.
+ */
+static void sample_passes(const char *figure, char *area, size_t pages,
+                          size_t step, const struct plan *plan)
+{
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        if (step) {
+            area_touch(area, pages, step);
+        }
+        sample(figure, per_page(ksm_pass(), pages));
+    }
+}
+
+/*
+ * With the engine's defaults, and once more with every page looked at in every
+ * pass.  For an engine that always does that these are the same samples.
+ */
+static void sample_both(const char *figure, char *area, size_t pages,
+                        size_t step, const struct plan *plan)
+{
+    unsigned int age = ksm_has("smart_scan") ? PASSES_TO_AGE : PASSES_TO_KNOW;
+    char every[64];
+
+    for (unsigned int n = 0; n < age; n++) {
+        if (step) {
+            area_touch(area, pages, step);
+        }
+        ksm_pass();
+    }
+    sample_passes(figure, area, pages, step, plan);
+    snprintf(every, sizeof(every), "%s.every", figure);
+    ksm_try_set("smart_scan", 0);
+    passes(PASSES_TO_KNOW);
+    sample_passes(every, area, pages, step, plan);
+}
+
+static void idle_unique(const struct plan *plan)
+{
+    size_t pages = plan->mib * PAGES_PER_MIB;
+    char *area = area_unique(pages);
+
+    sample_both("scan_idle_unique", area, pages, 0, plan);
+}
+
+static void first_pass(const struct plan *plan)
+{
+    size_t pages = plan->mib * PAGES_PER_MIB;
+
+    area_unique(pages);
+    sample("scan_idle_unique.first", per_page(ksm_pass(), pages));
+}
+
+void case_scan_idle_unique(const struct plan *plan)
+{
+    ksm_reset();
+    in_child(idle_unique, plan);
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        ksm_reset();
+        in_child(first_pass, plan);
+    }
+}
+
+static void rewritten(const struct plan *plan)
+{
+    size_t pages = plan->mib * PAGES_PER_MIB;
+    char *area = area_unique(pages);
+
+    sample_both("scan_rewritten", area, pages, 1, plan);
+    passes(PASSES_TO_KNOW);
+    sample_passes("scan_rewritten.quiet", area, pages, 0, plan);
+}
+
+void case_scan_rewritten(const struct plan *plan)
+{
+    ksm_reset();
+    in_child(rewritten, plan);
+}
+
+static void half_hot(const struct plan *plan)
+{
+    size_t pages = plan->mib * PAGES_PER_MIB;
+    char *area = area_unique(pages);
+
+    sample_both("scan_half_hot", area, pages, 2, plan);
+}
+
+void case_scan_half_hot(const struct plan *plan)
+{
+    ksm_reset();
+    in_child(half_hot, plan);
+}
+
+#define GROWTH_MIN_MIB 512
+#define GROWTH_MAX_MIB 8192
+
+/* The same memory grows; every page is looked at in every pass. */
+static void growth(const struct plan *plan)
+{
+    size_t all = plan->max_mib * PAGES_PER_MIB, pages = 0;
+    char *area = area_new(all);
+    double first = 0;
+
+    ksm_try_set("smart_scan", 0);
+    for (size_t mib = GROWTH_MIN_MIB; mib <= plan->max_mib; mib *= 2) {
+        size_t more = mib * PAGES_PER_MIB - pages;
+
+        fill_unique(area + pages * PAGE, more);
+        area_advise(area + pages * PAGE, more);
+        pages += more;
+        passes(PASSES_TO_KNOW);
+        for (unsigned int n = 0; n < plan->runs; n++) {
+            double cost = per_page(ksm_pass(), pages);
+
+            point("cost", mib, cost, 0);
+            if (mib == GROWTH_MIN_MIB) {
+                first += cost / plan->runs;
+            } else if (mib == GROWTH_MAX_MIB) {
+                sample("growth_512M_8G", 100 * (cost / first - 1));
+            }
+        }
+    }
+}
+
+void case_growth(const struct plan *plan)
+{
+    if (plan->max_mib < GROWTH_MAX_MIB) {
+        not_available("growth_512M_8G", "only up to %zu MiB here",
+                      plan->max_mib);
+    }
+    ksm_reset();
+    in_child(growth, plan);
+}
+
+/* One page in a mapping of 32 TiB. */
+#define SPARSE_BYTES (32ul << 40)
+
+static void sparse(const struct plan *plan)
+{
+    char *area = mmap(NULL, SPARSE_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (area == MAP_FAILED) {
+        not_available("sparse_32T", "mmap of 32 TiB: %s", strerror(errno));
+        return;
+    }
+    area_advise(area, SPARSE_BYTES / PAGE);
+    fill_unique(area + SPARSE_BYTES / 2, 1);
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        uint64_t ns = ksm_pass_within(plan->seconds);
+
+        if (ns == UINT64_MAX) {
+            not_available("sparse_32T", "a pass takes more than %u s",
+                          plan->seconds);
+            return;
+        }
+        sample("sparse_32T", ns / 1e6);
+    }
+}
+
+void case_sparse(const struct plan *plan)
+{
+    ksm_reset();
+    in_child(sparse, plan);
+}
