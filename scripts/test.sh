@@ -292,13 +292,22 @@ e2e_case() {
         --results /run/results
 }
 
+# e2e_artefacts - set kernel, qemu, guest and driver
+e2e_artefacts() {
+    kernel=$(artefact kernel ours) && qemu=$(artefact qemu) &&
+        guest=$(artefact guest) && driver=$(artefact e2e)
+}
+
 layer_e2e() {
     local kernel qemu guest driver
-    kernel=$(artefact kernel ours) || return 0
-    qemu=$(artefact qemu) || return 0
-    guest=$(artefact guest) || return 0
-    driver=$(artefact e2e) || return 0
+    e2e_artefacts || return 0
     e2e_case sharing 256 ""
+}
+
+# What takes a few minutes for each case
+layer_e2e-long() {
+    local kernel qemu guest driver
+    e2e_artefacts || return 0
     e2e_case auto 192 psi=1
     e2e_case migration 192 ""
     e2e_case shared 192 ""
