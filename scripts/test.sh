@@ -23,8 +23,8 @@
 #   vm       the kernel's own selftests of memory management, all of their
 #            memory mergeable, on our engine at full speed
 #   vm-debug the same on a debug kernel
-#   e2e      real guests on real KVM: they share memory; under ksm-policy on a host
-#            that runs short of memory; memory is plugged in and out; they are
+#   e2e      real guests on real KVM: they share memory
+#   e2e-long the same under ksm-policy on a host that runs short of memory; they are
 #            migrated; their RAM is shared with other processes
 #
 # Every program prints TAP.  One that dies, or whose plan does not match what
@@ -354,7 +354,7 @@ main() {
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
             die "$layer: must be layers, unit, fuzz, qtest, sanitize, without, libvirt," \
-                "kernel, core, debug, kcsan, vm, vm-debug or e2e"
+                "kernel, core, debug, kcsan, vm, vm-debug, e2e or e2e-long"
         [[ $layer != libvirt ]] || packages=(libvirt)
     done
     check_range FUZZ_SECONDS "$FUZZ_SECONDS" 1 86400
