@@ -3,7 +3,8 @@
 # Samepage: KVM guests share identical memory.  `make help` lists the targets;
 # each is one script of scripts/, which does all the set-up it needs.
 
-.PHONY: help run test test-debug test-kcsan test-sanitize test-fast fuzz soak bench bench-quick kernel qemu bench-host setup clean
+.PHONY: help run test test-debug test-kcsan test-sanitize test-fast fuzz soak bench bench-quick \
+	bench-backend kernel qemu bench-host setup clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -52,6 +53,11 @@ bench-quick:
 ##                  is in build/fuzz [SECONDS=60]
 fuzz:
 	@FUZZ_SECONDS=$(or $(SECONDS),$(FUZZ_SECONDS),60) scripts/test.sh fuzz
+
+## make bench-backend  what the QEMU backend costs a guest; in build/bench-backend.json
+##                  [ROUNDS=10..10000] [PIECE=100..10000 (ms)] [ACCEL=tcg|kvm]
+bench-backend:
+	@scripts/bench-backend.sh
 
 ## make kernel      build the kernel with our engine, print where it is
 kernel: setup

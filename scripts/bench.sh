@@ -23,26 +23,24 @@ readonly FULL='
 uml    1536  600  mib=1024 scan_idle_unique
 uml    1536  600  mib=1024 scan_rewritten
 uml    1536  600  mib=1024 scan_half_hot
-uml    1536  600  mib=512 merge_cold_half_dup
-uml    1536  600  mib=512 merge_all_dup
-uml    1536  300  merge_many_small_procs
-uml    1024  300  mib=256 metadata_bytes
-uml    1024  300  mib=128 unmerge_rate
+uml    1024  600  mib=256 merge_cold_half_dup
+uml    1024  600  mib=256 merge_all_dup
+uml    1024  600  merge_many_small_procs
+uml    1024  300  mib=64 unmerge_rate
 uml    9984 1200  max_mib=8192 growth_512M_8G
 uml+   1536 1800  mib=1024 default_pacing_1G
 icount  768  900  mib=64 scan_idle_unique merge_cold_half_dup merge_all_dup
 icount  768  600  merge_many_small_procs
 icount  768  600  mib=64 unmerge_rate cow_break_latency rmap_20k_vmas
 icount  768  300  seconds=60 sparse_32T
+host    768  300  mib=128 metadata_bytes
 host   1024  600  mib=32 kvm_merge kvm_guest_slowdown threads_1_2'
 readonly QUICK='
 uml     512  120  mib=256 scan_idle_unique scan_rewritten scan_half_hot
 uml     512  120  mib=64 merge_cold_half_dup merge_all_dup
-uml    1024  120  mib=128 metadata_bytes
-uml+    512  120  runs=1 mib=128 default_pacing_1G
 icount  512  200  runs=1 mib=32 scan_idle_unique merge_cold_half_dup
 icount  512  200  runs=1 mib=32 unmerge_rate cow_break_latency
-host   1024  200  mib=16 kvm_merge threads_1_2'
+host   1024  200  mib=16 metadata_bytes kvm_merge threads_1_2'
 
 usage() {
     die "usage: [RUNS=1..99] [CASES=\"NAME...\"] bench.sh full|quick"
@@ -50,7 +48,7 @@ usage() {
 
 check() {
     case ${1:-} in
-    full) plan=$FULL runs=${RUNS-5} ;;
+    full) plan=$FULL runs=${RUNS-5} all=true ;;
     quick) plan=$QUICK runs=${RUNS-3} ;;
     *) usage ;;
     esac
@@ -62,15 +60,22 @@ check() {
     choose_growth
 }
 
+# case_names - of the plan, one a line
+case_names() {
+    awk '{ for (i = 4; i <= NF; i++) if ($i !~ /=/) print $i }' <<<"$plan" |
+        LC_ALL=C sort -u
+}
+
 # choose_cases - leave in the plan what $CASES names
 choose_cases() {
-    local name
+    local name names
     [[ -n ${CASES-} ]] || return 0
+    names=$(case_names)
     for name in $CASES; do
-        grep -qE "(^| )$name( |$)" <<<"$plan" ||
-            die "CASES=$name: must be of: $(grep -oE '[a-z][a-z0-9A-Z]*_[a-zA-Z0-9_]*( |$)' \
-                <<<"$plan" | grep -v = | sort -u | tr '\n' ' ')"
+        grep -qxF -e "$name" <<<"$names" ||
+            die "CASES=$name: must be of ${names//$'\n'/, }"
     done
+    all=false
     plan=$(awk -v cases=" $CASES " '{
         line = ""; found = 0
         for (i = 1; i <= NF; i++) {
@@ -116,7 +121,7 @@ in_uml() {
         "uml_dir=$RESULTS/uml")
     # Its memory is a file there.
     [[ $(df -Pm "$room" | awk 'NR == 2 { print $4 }') -gt $mib ]] || room=$RESULTS
-    TMPDIR=$room timeout -k 5 "$seconds" \
+    TMPDIR=$room timeout --foreground -k 5 "$seconds" \
         "${uml[$engine]}/vmlinux" "${options[@]}" -- "$@" --
 }
 
@@ -164,10 +169,13 @@ measure() {
     shift 2
     for try in 1 2 3; do
         try_step "$name" "$log" "$@"
-        ((step_rc == 97 || step_rc == 98)) && [[ $name == *' host '* ]] || break
+        [[ $name == *' host '* ]] && ((step_rc == 97 || step_rc == 98)) || break
         say "try $try of 3: the bench host did not come to its end"
     done
-    ((step_rc == 0)) || say "$name ended with status $step_rc"
+    ((step_rc == 0)) || {
+        say "error: $name ended with status $step_rc"
+        failed=1
+    }
 }
 
 # at_once LOG WORD... - both engines, each with a log of its own
@@ -213,9 +221,7 @@ measure_all() {
 }
 
 report() {
-    local all=true
-    [[ $plan == "$FULL" ]] || all=false
-    jq -nR --rawfile list "$SOURCE/figures.list" --argjson all $all \
+    jq -nR --rawfile list "$SOURCE/figures.list" --argjson all "$all" \
         -f "$SOURCE/report.jq" "$SAMPLES" >"$SP_TOP/build/bench.json"
     jq -r -f "$SOURCE/table.jq" "$SP_TOP/build/bench.json" |
         awk -f "$SOURCE/table.awk"
@@ -228,7 +234,7 @@ report() {
 }
 
 main() {
-    local failed=0 count=0 bench plan runs
+    local failed=0 count=0 all=false bench plan runs
     declare -A uml=() host=()
     (($# == 1)) || usage
     check "$1"
@@ -240,7 +246,7 @@ main() {
     say "$1 bench: $runs samples of each figure"
     measure_all
     report
-    [[ $plan == "$FULL" ]] ||
+    [[ $all == true ]] ||
         say "this was not all: make bench takes every case, with more memory"
     say "figures: build/bench.json; curves: build/bench.svg; logs: build/bench/"
     exit "$failed"

@@ -18,7 +18,8 @@
 #                     whose clock counts instructions, 1 ns each, and jumps
 #                     while all CPUs sleep.
 #   --qemu PATH       the program that runs the bench host (default Debian's,
-#                     so that our own QEMU is not under test twice)
+#                     so that our own QEMU is not under test twice); also
+#                     SAMEPAGE_HOST_QEMU
 #   --keep DIR        one more folder of the machine that must stay visible
 #                     although it lies in /tmp, /run or /var/tmp
 #   --shell           an interactive shell instead of a command; needs a tty
@@ -49,7 +50,7 @@ readonly COMPLAINT='WARNING: |BUG: |kernel BUG at|Oops|KASAN: |UBSAN: |'\
 
 kernel='' results='' mem=1024 cpus=2 append='' timeout=600 shell=0
 accel=${SAMEPAGE_ACCEL:-auto}
-qemu=/usr/bin/qemu-system-x86_64
+qemu=${SAMEPAGE_HOST_QEMU:-/usr/bin/qemu-system-x86_64}
 command=() keep=()
 
 usage() {

@@ -4,11 +4,11 @@
 # Checks the machine, then installs the Debian packages that are missing and
 # makes sure that apt knows where QEMU's source is.
 #
-# usage: setup.sh [--check] [libvirt] [bench]
+# usage: setup.sh [--check] [docs] [libvirt] [bench]
 #
-#   --check    only the checks, change nothing
-#   libvirt    also what the test layer of that name needs
-#   bench      also what `make bench` draws with
+#   --check        only the checks, change nothing
+#   docs, libvirt  also what the test layer of that name needs
+#   bench          also what `make bench` draws with
 #
 # All checks come first: nothing is changed unless all of them pass.  With
 # everything in place this needs no network and well under a second.
@@ -42,6 +42,8 @@ readonly PACKAGES=(
 readonly LIBVIRT_PACKAGES=(libvirt-daemon libvirt-daemon-driver-qemu
     libvirt-clients)
 readonly BENCH_PACKAGES=(gnuplot-nox)
+# QEMU's manual
+readonly DOCS_PACKAGES=(python3-sphinx python3-sphinx-rtd-theme)
 wanted=("${PACKAGES[@]}")
 
 # os_release FIELD
@@ -187,9 +189,10 @@ main() {
     for argument in "$@"; do
         case $argument in
         --check) check=1 ;;
+        docs) wanted+=("${DOCS_PACKAGES[@]}") ;;
         libvirt) wanted+=("${LIBVIRT_PACKAGES[@]}") ;;
         bench) wanted+=("${BENCH_PACKAGES[@]}") ;;
-        *) die "usage: setup.sh [--check] [libvirt] [bench]" ;;
+        *) die "usage: setup.sh [--check] [docs] [libvirt] [bench]" ;;
         esac
     done
     check_machine

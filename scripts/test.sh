@@ -3,10 +3,11 @@
 #
 # `make test`: every test of the project, from fast to real.
 #
-# usage: test.sh [LAYER...]      default: layers unit qtest libvirt kernel core
-#                                vm e2e
+# usage: test.sh [LAYER...]      default: layers docs unit qtest libvirt kernel
+#                                core vm e2e
 #
 #   layers   include arrows between the engine's files, style of the scripts
+#   docs     QEMU's manual with ours in it: no warning, nothing without description
 #   unit     pure parts in userspace under sanitizers, QEMU's and tools' units;
 #            libFuzzer on the pure parts, for FUZZ_SECONDS (60)
 #   fuzz     only that: make fuzz
@@ -39,7 +40,7 @@
 
 readonly RESULTS=$SP_TOP/build/test
 readonly TABLE=$RESULTS/results.tsv
-readonly DEFAULT_LAYERS=(layers unit qtest libvirt kernel core vm e2e)
+readonly DEFAULT_LAYERS=(layers docs unit qtest libvirt kernel core vm e2e)
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 readonly QTEST_SECONDS=600 KERNEL_SECONDS=900 DEBUG_SECONDS=3600
@@ -106,6 +107,10 @@ layer_fuzz() {
     local units
     units=$(artefact unit) || return 0
     fuzz "$units"
+}
+
+layer_docs() {
+    tap docs "$SP_TOP/tests/docs/run-tests.sh" "$SP_TOP/build/docs"
 }
 
 layer_unit() {
@@ -309,6 +314,7 @@ layer_e2e-long() {
     local kernel qemu guest driver
     e2e_artefacts || return 0
     e2e_case auto 192 psi=1
+    e2e_case hotplug 192 ""
     e2e_case migration 192 ""
     e2e_case shared 192 ""
 }
@@ -353,9 +359,9 @@ main() {
     (($#)) || set -- "${DEFAULT_LAYERS[@]}"
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
-            die "$layer: must be layers, unit, fuzz, qtest, sanitize, without, libvirt," \
+            die "$layer: must be layers, docs, unit, fuzz, qtest, sanitize, without, libvirt," \
                 "kernel, core, debug, kcsan, vm, vm-debug, e2e or e2e-long"
-        [[ $layer != libvirt ]] || packages=(libvirt)
+        [[ $layer != libvirt && $layer != docs ]] || packages+=("$layer")
     done
     check_range FUZZ_SECONDS "$FUZZ_SECONDS" 1 86400
     "$SP_TOP/scripts/setup.sh" "${packages[@]}"

@@ -26,7 +26,7 @@ trap 'rm -rf "$work"' EXIT
 read -ra flags <<< "$(pkg-config --cflags --libs glib-2.0 json-glib-1.0)"
 parts=(options channel check qmp guest guest-ram host table run step-guests
     step-merge step-break step-soak query-stats report
-    policy pressure case-auto case-migration case-shared)
+    policy pressure case-auto case-hotplug case-migration case-shared)
 sources=("$top"/hw/ksm/ksm-host.c "$top"/hw/ksm/ksm-host-range.c
     "$top"/tests/guest/pattern.c)
 for part in "${parts[@]}"; do

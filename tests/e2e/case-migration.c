@@ -6,13 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "guest-ram.h"
 #include "qmp.h"
 #include "query-stats.h"
 #include "run.h"
 
-/* Of the pages that both guests have, the least that must be merged again */
-#define MERGED_AGAIN_PERCENT 90
 #define TICK_US (G_USEC_PER_SEC / 4)
 
 /* Start the QEMU that guest @from moves to, with its RAM's size and devices. */
@@ -120,34 +117,12 @@ static bool step_migrate(Run *run, Guest *from)
     return check_error(&run->checks, err, "a merged guest migrates");
 }
 
-/* Zero pages do not count: they may not even be there after migration. */
-static bool merge_moved(Run *run, Guest *to, GError **errp)
-{
-    g_autoptr(GArray) pages = NULL;
-    unsigned int merged;
-    bool settled;
-
-    if (!run_churn(run, true, errp) ||
-        !run_wait_settled(run, &settled, errp)) {
-        return false;
-    }
-    pages = guest_ram_locate(to, REGION_EQUAL, UINT32_MAX,
-                             run->opts.step_timeout, errp);
-    if (!pages ||
-        !guest_ram_count_merged(to, pages, pages->len, &merged, errp)) {
-        return false;
-    }
-    check(&run->checks, merged >= pages->len / 100 * MERGED_AGAIN_PERCENT,
-          "the destination's memory is merged again",
-          "%u of %u pages that another guest has, too", merged, pages->len);
-    return true;
-}
-
 static bool step_merge_moved(Run *run)
 {
     GError *err = NULL;
 
-    merge_moved(run, &run->guests[run->started - 1], &err);
+    run_merge_again(run, &run->guests[run->started - 1],
+                    "the destination's memory is merged again", &err);
     return check_error(&run->checks, err, "merging goes on at the destination");
 }
 

@@ -66,6 +66,7 @@ static bool run_steps(Run *run)
     static bool (*const steps[CASE_COUNT])(Run *run) = {
         [CASE_SHARING] = sharing_steps,
         [CASE_AUTO] = case_auto,
+        [CASE_HOTPLUG] = case_hotplug,
         [CASE_MIGRATION] = case_migration,
         [CASE_SHARED] = case_shared,
     };

@@ -11,6 +11,7 @@
 static const char *const case_names[CASE_COUNT] = {
     [CASE_SHARING] = "sharing",
     [CASE_AUTO] = "auto",
+    [CASE_HOTPLUG] = "hotplug",
     [CASE_MIGRATION] = "migration",
     [CASE_SHARED] = "shared",
 };
@@ -51,7 +52,8 @@ static bool parse_case(Options *o, const char *name, GError **errp)
         }
     }
     g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                "--case %s: sharing, auto, migration or shared allowed", name);
+                "--case %s: sharing, auto, hotplug, migration or shared "
+                "allowed", name);
     return false;
 }
 
@@ -122,7 +124,7 @@ bool options_parse(Options *o, int argc, char **argv, GError **errp)
           "Disk of the guests", "SQUASHFS" },
         { "case", 0, 0, G_OPTION_ARG_STRING, &which,
           "What to do with the guests (default: sharing)",
-          "sharing|auto|migration|shared" },
+          "sharing|auto|hotplug|migration|shared" },
         { "guests", 0, 0, G_OPTION_ARG_INT, &o->guests,
           "How many guests, 1 to 8 (default 3)", "N" },
         { "ram", 0, 0, G_OPTION_ARG_INT, &o->ram_mib,

@@ -12,6 +12,7 @@
 typedef enum RunCase {
     CASE_SHARING,           /* the usual run */
     CASE_AUTO,              /* policies, on a host that is short of memory */
+    CASE_HOTPLUG,           /* memory is plugged in and out */
     CASE_MIGRATION,         /* from one QEMU to another one */
     CASE_SHARED,            /* RAM that other processes can map, too */
     CASE_COUNT,

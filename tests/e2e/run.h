@@ -30,6 +30,7 @@ typedef struct Run {
     Table table;
     Guest guests[GUESTS_MAX];
     const GuestHow *how[GUESTS_MAX];    /* NULL for the usual guest */
+    int fill_percent;           /* of RAM, by agents; 0 for the usual one */
     int started;                /* guests[0..started) were started */
     gint64 start_us;
     double ksmd_at_start;       /* ksmd's CPU time when merging began */
@@ -87,6 +88,13 @@ bool run_wait_passes(Run *run, unsigned int passes, GError **errp);
 bool run_wait_settled(Run *run, bool *settled, GError **errp);
 
 /*
+ * Wait until all is merged again, and check, as @name, that the pages of @g are
+ * that every guest has.  Its total tells less: unused memory, all zero, may
+ * have come or gone.
+ */
+bool run_merge_again(Run *run, Guest *g, const char *name, GError **errp);
+
+/*
  * From here on what is tested is at work, and no failure is the emulator's
  * alone: the file tells the scripts not to try again.
  */
@@ -116,6 +124,7 @@ bool step_soak(Run *run);               /* step-soak.c */
 
 /* All steps of one case each; false if it did not come to its end. */
 bool case_auto(Run *run);
+bool case_hotplug(Run *run);
 bool case_migration(Run *run);
 bool case_shared(Run *run);
 

@@ -6,7 +6,7 @@
 #include "qmp.h"
 #include "run.h"
 
-/* Of the guest's RAM, in percent, what the agent takes at most... */
+/* Of the guest's RAM, in percent, what the agent takes at most by default... */
 #define FILL_OF_RAM 55
 /* ...and of what its kernel says is available */
 #define FILL_OF_AVAILABLE 70
@@ -118,8 +118,9 @@ bool step_boot(Run *run)
 }
 
 /* Plan the agent's regions from the "hello" reply. */
-static bool plan_fill(Guest *g, GError **errp)
+static bool plan_fill(const Run *run, Guest *g, GError **errp)
 {
+    int percent = run->fill_percent ? run->fill_percent : FILL_OF_RAM;
     uint64_t available_kib, pages;
 
     if (!words_u64(g->reply, "available_kib", 10, &available_kib)) {
@@ -127,7 +128,7 @@ static bool plan_fill(Guest *g, GError **errp)
                     "%s: hello was answered by \"%s\"", g->name, g->reply);
         return false;
     }
-    pages = MIN((uint64_t)g->ram_mib * 256 * FILL_OF_RAM,
+    pages = MIN((uint64_t)g->ram_mib * 256 * percent,
                 available_kib / 4 * FILL_OF_AVAILABLE) / 100;
     for (int n = 0; n < REGION_COUNT; n++) {
         g->pages[n] = pages * fill_percent[n] / 100;
@@ -150,7 +151,7 @@ bool step_fill(Run *run)
     progress(&run->checks, "Filling the guests' memory");
     if (run_tell(run, "hello", &err)) {
         for (int n = 0; n < run->started && !err; n++) {
-            plan_fill(&run->guests[n], &err);
+            plan_fill(run, &run->guests[n], &err);
         }
     }
     if (!err) {
@@ -376,7 +377,7 @@ static bool start_one(Run *run, Guest *g, uint32_t number, GError **errp)
     }
     guest_ask(g, "hello");
     return guest_wait_reply(g, run->opts.boot_timeout, errp) &&
-           plan_fill(g, errp);
+           plan_fill(run, g, errp);
 }
 
 bool step_replace(Run *run, int n, uint32_t number)

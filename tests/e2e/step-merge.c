@@ -10,6 +10,8 @@
 #define SETTLED_GROWTH 0.005
 #define SETTLED_PASSES 2
 #define MIN_PASSES 3
+/* Of the pages that all guests have, the least that must be merged again */
+#define MERGED_AGAIN_PERCENT 90
 
 bool run_wait_settled(Run *run, bool *settled, GError **errp)
 {
@@ -32,6 +34,28 @@ bool run_wait_settled(Run *run, bool *settled, GError **errp)
             return true;
         }
     }
+    return true;
+}
+
+bool run_merge_again(Run *run, Guest *g, const char *name, GError **errp)
+{
+    g_autoptr(GArray) pages = NULL;
+    unsigned int merged;
+    bool settled;
+
+    if (!run_churn(run, true, errp) ||
+        !run_wait_settled(run, &settled, errp)) {
+        return false;
+    }
+    pages = guest_ram_locate(g, REGION_EQUAL, UINT32_MAX,
+                             run->opts.step_timeout, errp);
+    if (!pages ||
+        !guest_ram_count_merged(g, pages, pages->len, &merged, errp)) {
+        return false;
+    }
+    check(&run->checks, merged >= pages->len / 100 * MERGED_AGAIN_PERCENT,
+          name, "%u of %u pages that another guest has, too", merged,
+          pages->len);
     return true;
 }
 

@@ -165,7 +165,8 @@ static void test_options(void)
         { FINE " --case migration --guests 7", NULL },
         { FINE " --case migration --guests 8",
           "--guests 8: 1 to 7 allowed" },
-        { FINE " --case foo", "--case foo: sharing, auto, migration or shared allowed" },
+        { FINE " --case foo", "--case foo: sharing, auto, hotplug, migration "
+          "or shared allowed" },
         { FINE " more", "unexpected argument more" },
         { "x --qemu /bin/sh", "--kernel is missing" },
         { "x --qemu /nowhere", "--qemu /nowhere: No such file or directory" },

@@ -10,6 +10,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 
+#include "control.h"
 #include "domain.h"
 #include "merge.h"
 
@@ -59,9 +60,11 @@ static int make_mergeable(struct vm_area_struct *vma, unsigned long start,
 		return 0;
 	}
 	err = enter(mm);
-	if (!err)
-		*vm_flags |= VM_MERGEABLE;
-	return err;
+	if (err)
+		return err;
+	*vm_flags |= VM_MERGEABLE;
+	ksm_pace_advised();
+	return 0;
 }
 
 static int make_unmergeable(struct vm_area_struct *vma, unsigned long start,
@@ -169,6 +172,7 @@ static int set_merge_any(struct mm_struct *mm, bool on)
 		return err;
 	set_bit(MMF_VM_MERGE_ANY, &mm->flags);
 	make_all_mergeable(mm);
+	ksm_pace_advised();
 	return 0;
 }
 

@@ -61,6 +61,8 @@ int ksm_set_run(unsigned int run);
 u64 ksm_get_full_scans(void);
 u64 ksm_get_pages_scanned(void);
 u64 ksm_get_pages_skipped(void);
+unsigned int ksm_get_scan_threads(void);
+int ksm_set_scan_threads(unsigned int threads);
 
 unsigned int ksm_get_pages_to_scan(void);
 int ksm_set_pages_to_scan(unsigned int pages);
@@ -68,6 +70,9 @@ unsigned int ksm_get_sleep_millisecs(void);
 void ksm_set_sleep_millisecs(unsigned int msecs);
 bool ksm_get_smart_scan(void);
 void ksm_set_smart_scan(bool smart);
+unsigned int ksm_get_boost_max_cpu(void);
+int ksm_set_boost_max_cpu(unsigned int percent);
+void ksm_pace_advised(void);
 const struct ksm_advisor *ksm_get_advisor(void);
 int ksm_set_advisor(const struct ksm_advisor *advisor);
 

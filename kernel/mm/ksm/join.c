@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How one scanned page comes to share a page: the locks around merge.c, and the
- * record that goes with each merge.
- *
- * A KSM page stays locked from before it is mapped until the record is on its
- * list, so that reverse mapping never misses an address. mmap_lock is taken before
- * page locks, and of two page locks the second is only tried.
+ * How one scanned page comes to share a page, or is found to share one: the locks
+ * around merge.c, and the records. Pages that can wait for others to be merged with
+ * them are batch.c's.
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -38,69 +35,6 @@ enum ksm_refusal ksm_join_prepare(struct ksm_scanned *s)
 						KSM_REFUSED_NONE;
 }
 
-/* With mmap_lock and @kpage's lock held. */
-static enum ksm_refusal join_locked(struct vm_area_struct *vma,
-				    struct ksm_scanned *s,
-				    struct ksm_mapping *mapping,
-				    struct ksm_stable_node *node,
-				    struct page *kpage)
-{
-	unsigned long addr = ksm_scanned_address(s);
-	enum ksm_refusal why;
-
-	/*
-	 * With the lock the keyhole test is final. A page that goes bad later will
-	 * be unmapped under the lock, where it is mapped now, too.
-	 */
-	if (ksm_kpage_node(kpage) != node || PageHWPoison(kpage))
-		return KSM_REFUSED_RACED;
-	ksm_kpage_keep(kpage);
-	why = ksm_merge_page(vma, addr, s->page, kpage);
-	if (!why)
-		ksm_mapping_attach(mapping, node, vma->anon_vma,
-				   linear_page_index(vma, addr));
-	return why;
-}
-
-/**
- * ksm_join_node - map a KSM page in the place of the scanned page
- * @s: the scanned page, prepared
- * @node: the KSM page's node
- * @kpage: the KSM page; the caller holds a reference
- *
- * Context: ksm_scan_mutex held. Takes mmap_lock. May sleep.
- * Return: KSM_REFUSED_NONE if it was merged and recorded, or why not.
- */
-enum ksm_refusal ksm_join_node(struct ksm_scanned *s,
-			       struct ksm_stable_node *node, struct page *kpage)
-{
-	struct mm_struct *mm = ksm_chunk_mm(s->mc);
-	struct ksm_mapping *mapping;
-	struct vm_area_struct *vma;
-	enum ksm_refusal why;
-
-	lockdep_assert_held(&ksm_scan_mutex);
-	if (ksm_domain_nid(node->domain, kpage) !=
-	    ksm_domain_nid(node->domain, s->page))
-		return KSM_REFUSED_NODE;
-	mapping = ksm_mapping_new(s->mc, s->slot);
-	if (!mapping)
-		return KSM_REFUSED_NOMEM;
-	mmap_read_lock(mm);
-	vma = ksm_find_vma(mm, ksm_scanned_address(s));
-	why = vma ? KSM_REFUSED_LOCKED : KSM_REFUSED_RACED;
-	if (vma && trylock_page(kpage)) {
-		why = join_locked(vma, s, mapping, node, kpage);
-		unlock_page(kpage);
-	}
-	mmap_read_unlock(mm);
-	trace_ksm_merge_with_ksm_page(kpage, page_to_pfn(kpage), mapping, mm,
-				      why ? -EFAULT : 0);
-	if (why)
-		ksm_mapping_free(mapping);
-	return why;
-}
-
 /**
  * ksm_join_zero - map the zero page in the place of the scanned page
  * @s: the scanned page, prepared; its record is dropped
@@ -113,13 +47,21 @@ enum ksm_refusal ksm_join_zero(struct ksm_scanned *s)
 	struct mm_struct *mm = ksm_chunk_mm(s->mc);
 	unsigned long addr = ksm_scanned_address(s);
 	enum ksm_refusal why = KSM_REFUSED_RACED;
-	struct vm_area_struct *vma;
+	struct ksm_merge_item item = {
+		.page = s->page,
+		.kpage = ZERO_PAGE(addr),
+		.addr = addr,
+	};
+	struct mmu_notifier_pte change;
+	struct ksm_merge_run run = { .item = &item, .change = &change, .nr = 1 };
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	mmap_read_lock(mm);
-	vma = ksm_find_vma(mm, addr);
-	if (vma)
-		why = ksm_merge_page(vma, addr, s->page, ZERO_PAGE(addr));
+	run.vma = ksm_find_vma(mm, addr);
+	if (run.vma) {
+		ksm_merge_pages(&run);
+		why = item.why;
+	}
 	mmap_read_unlock(mm);
 	trace_ksm_merge_one_page(page_to_pfn(s->page), NULL, mm,
 				 why ? -EFAULT : 0);

@@ -17,6 +17,7 @@
 #include "match.h"
 #include "merge.h"
 #include "node.h"
+#include "offer.h"
 #include "pair.h"
 
 /*
@@ -109,22 +110,39 @@ static void find_stable(struct ksm_domain *domain, struct page *page, u64 hash,
 	} while (!done && budget);
 }
 
+/*
+ * Find a KSM page for the scanned page to share, with room for it once all that
+ * waits in the batch is done.
+ */
+static void find_stable_with_room(struct ksm_batch *batch, struct page *page,
+				  u64 hash, struct stable_match *match)
+{
+	find_stable(batch->domain, page, hash, match);
+	if (!match->node || ksm_batch_has_room(batch, match->node))
+		return;
+	put_page(match->kpage);
+	ksm_batch_flush(batch);
+	find_stable(batch->domain, page, hash, match);
+}
+
 /* Returns true if the page needs no further attention. */
-static bool merge_with_stable(struct ksm_domain *domain, struct ksm_scanned *s,
+static bool merge_with_stable(struct ksm_batch *batch, struct ksm_scanned *s,
 			      u64 hash, struct ksm_copy **full)
 {
 	struct stable_match found;
 	enum ksm_refusal why;
 
-	find_stable(domain, s->page, hash, &found);
+	find_stable_with_room(batch, s->page, hash, &found);
 	*full = found.full;
 	if (!found.node)
 		return false;
 	why = ksm_join_prepare(s);
-	if (!why)
-		why = ksm_join_node(s, found.node, found.kpage);
+	if (!why) {
+		ksm_batch_join(batch, s, hash, found.node, found.kpage);
+		return true;
+	}
 	put_page(found.kpage);
-	refused(domain, s, why);
+	refused(batch->domain, s, why);
 	return true;
 }
 
@@ -168,12 +186,34 @@ static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64
 	return false;
 }
 
-static void match_anon_page(struct ksm_domain *domain, struct ksm_scanned *s)
+/*
+ * Merge a page with what is there, or make it a candidate. What is there changes when
+ * the batch is flushed: then it is looked up again.
+ */
+static void find_partner(struct ksm_batch *batch, struct ksm_scanned *s, u64 hash,
+			 bool is_new)
 {
+	enum ksm_pairing pairing = KSM_PAIR_NONE;
+	struct ksm_copy *full;
+
+	do {
+		if (merge_with_stable(batch, s, hash, &full) || is_new)
+			return;
+		pairing = ksm_pair_find(batch, s, hash, full);
+	} while (pairing == KSM_PAIR_FLUSHED);
+	if (pairing == KSM_PAIR_FOUND)
+		return;
+	ksm_offer_add(batch->domain, s->mc, s->slot, s->page, hash);
+	if (is_elsewhere(batch->domain, s->page, hash))
+		refused(batch->domain, s, KSM_REFUSED_NODE);
+}
+
+static void match_anon_page(struct ksm_batch *batch, struct ksm_scanned *s)
+{
+	struct ksm_domain *domain = batch->domain;
 	struct ksm_chunk *chunk = &s->mc->c;
 	bool is_new = ksm_chunk_state(chunk, s->slot) == KSM_PAGE_EMPTY;
-	u64 hash = ksm_domain_hash(domain, s->page);
-	struct ksm_copy *full;
+	u64 hash = s->hash;
 
 	if (!ksm_chunk_same_hash(chunk, s->slot, hash)) {
 		ksm_chunk_set_volatile(chunk, s->slot, hash);
@@ -184,13 +224,7 @@ static void match_anon_page(struct ksm_domain *domain, struct ksm_scanned *s)
 	}
 	if (!is_new && merge_with_zero(domain, s, hash))
 		return;
-	if (merge_with_stable(domain, s, hash, &full))
-		return;
-	if (is_new || ksm_pair_merge(domain, s, hash, full))
-		return;
-	ksm_pair_offer(domain, s, hash);
-	if (is_elsewhere(domain, s->page, hash))
-		refused(domain, s, KSM_REFUSED_NODE);
+	find_partner(batch, s, hash, is_new);
 }
 
 /*
@@ -235,19 +269,19 @@ static void match_ksm_page(struct ksm_domain *domain, struct ksm_scanned *s)
 
 /**
  * ksm_match_page - look at one scanned page
- * @domain: the domain of its mm
+ * @batch: where merges wait
  * @scanned: the page
  *
  * Context: ksm_scan_mutex held. Takes mmap_lock and page locks. May sleep.
  */
-void ksm_match_page(struct ksm_domain *domain, struct ksm_scanned *scanned)
+void ksm_match_page(struct ksm_batch *batch, struct ksm_scanned *scanned)
 {
 	lockdep_assert_held(&ksm_scan_mutex);
 	if (scanned->is_kpage || PageKsm(scanned->page)) {
-		match_ksm_page(domain, scanned);
+		match_ksm_page(batch->domain, scanned);
 		return;
 	}
 	if (ksm_chunk_state(&scanned->mc->c, scanned->slot) == KSM_PAGE_STABLE)
 		ksm_record_drop(scanned->mc, scanned->slot);
-	match_anon_page(domain, scanned);
+	match_anon_page(batch, scanned);
 }

@@ -3,8 +3,8 @@
 #ifndef _MM_KSM_MATCH_H
 #define _MM_KSM_MATCH_H
 
-#include "join.h"
+#include "batch.h"
 
-void ksm_match_page(struct ksm_domain *domain, struct ksm_scanned *scanned);
+void ksm_match_page(struct ksm_batch *batch, struct ksm_scanned *scanned);
 
 #endif /* _MM_KSM_MATCH_H */

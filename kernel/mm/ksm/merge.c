@@ -2,18 +2,22 @@
 /*
  * Write-protect, compare, replace: the three page-table steps of a merge.
  *
- * What makes a merge safe is the order. The PTE is cleared and the TLBs are
- * flushed before references are counted, so that nobody can gain access
- * unnoticed; it comes back read-only, and only then are the bytes compared, so
- * that they cannot change between the comparison and the replacement. A writer
- * that comes in between copies the page and changes the PTE, which the
- * replacement sees.
+ * What makes a merge safe is the order. The PTE is cleared before references are
+ * counted, so that nobody can gain access unnoticed; it comes back read-only, the
+ * TLBs are flushed, and only then are the bytes compared, so that they cannot
+ * change between the comparison and the replacement. A writer that comes in between
+ * copies the page and changes the PTE, which the replacement sees.
+ *
+ * Each step does a whole run of pages of one page table: one notifier range, one
+ * hold of the PTE lock, one TLB flush, one call to secondary MMUs. Those keep their
+ * mappings and change them in place (MMU_NOTIFY_CHANGE).
  *
  * Lock order: mmap_lock -> page lock -> (mmu notifier) -> PTE lock.
  */
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/huge_mm.h>
+#include <linux/hugetlb.h>
 #include <linux/ksm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
@@ -99,68 +103,165 @@ static bool pte_needs_protection(struct mm_struct *mm, pte_t pte,
 }
 
 /*
- * Take write access away and prove that nobody else has any. Called with the PTE
- * lock held. On refusal the PTE is as it was.
+ * Take write access away and prove that nobody else has any, as far as one PTE goes:
+ * TLB entries of it may still be there. Called with the PTE lock held. On refusal
+ * the PTE is as it was.
  */
-static enum ksm_refusal protect_pte(struct vm_area_struct *vma,
-				    unsigned long addr, pte_t *ptep,
-				    struct page *page)
+static enum ksm_refusal protect_pte(struct vm_area_struct *vma, pte_t *ptep,
+				    pte_t pte, struct ksm_merge_item *item)
 {
 	struct mm_struct *mm = vma->vm_mm;
+	struct page *page = item->page;
 	bool exclusive = PageAnonExclusive(page);
-	pte_t pte;
 
-	flush_cache_page(vma, addr, page_to_pfn(page));
 	/*
 	 * get_user_pages_fast() takes a reference and then looks at the PTE
 	 * again: with the PTE cleared first and the references counted second,
 	 * either it sees the change or we see its reference.
 	 */
-	pte = ptep_clear_flush(vma, addr, ptep);
 	if (ksm_page_is_pinned(page, 1) ||
 	    (exclusive && page_try_share_anon_rmap(page))) {
-		set_pte_at(mm, addr, ptep, pte);
+		set_pte_at(mm, item->addr, ptep, pte);
 		return KSM_REFUSED_PINNED;
 	}
 	/* Unmapping a clean PTE would lose what it knew of the page. */
 	if (pte_dirty(pte))
 		set_page_dirty(page);
 	pte = pte_protnone(pte) ? pte_clear_savedwrite(pte) : pte_wrprotect(pte);
-	set_pte_at_notify(mm, addr, ptep, pte_mkclean(pte));
+	set_pte_at(mm, item->addr, ptep, pte_mkclean(pte));
 	return KSM_REFUSED_NONE;
 }
 
-/*
- * Write-protect @page at @addr and give the PTE that then maps it.
- * Called with the page locked and one reference held by the caller.
+/**
+ * struct window - a notifier range over a run, and what changes in it
+ * @run: the run
+ * @range: the range
+ * @first: PTE of the run's first address; NULL if there is no page table
+ * @ptl: its lock
+ * @nr_changes: how many of the run's changes are to be told of
+ * @flush: the TLBs may still hold what was there before
  */
-static enum ksm_refusal write_protect(struct vm_area_struct *vma,
-				      unsigned long addr, struct page *page,
-				      pte_t *protected)
-{
-	enum ksm_refusal why = KSM_REFUSED_RACED;
+struct window {
+	struct ksm_merge_run *run;
 	struct mmu_notifier_range range;
+	pte_t *first;
 	spinlock_t *ptl;
+	unsigned int nr_changes;
+	bool flush;
+};
+
+static unsigned long run_start(const struct ksm_merge_run *run)
+{
+	return run->item[0].addr;
+}
+
+static unsigned long run_end(const struct ksm_merge_run *run)
+{
+	return run->item[run->nr - 1].addr + PAGE_SIZE;
+}
+
+/* Keep secondary MMUs from mapping the run anew, and lock its page table. */
+static void window_open(struct window *w, struct ksm_merge_run *run)
+{
+	struct mm_struct *mm = run->vma->vm_mm;
+
+	w->run = run;
+	w->nr_changes = 0;
+	w->flush = false;
+	mmu_notifier_range_init(&w->range, MMU_NOTIFY_CHANGE, 0, run->vma, mm,
+				run_start(run), run_end(run));
+	mmu_notifier_invalidate_range_start(&w->range);
+	w->first = merge_lock_pte(mm, run_start(run), &w->ptl);
+	/* Reclaim may have left a flush for later. */
+	if (w->first)
+		flush_tlb_batched_pending(mm);
+}
+
+static pte_t *window_pte(const struct window *w, const struct ksm_merge_item *item)
+{
+	return w->first + ((item->addr - run_start(w->run)) >> PAGE_SHIFT);
+}
+
+/* Clear a PTE in order to change it. */
+static pte_t window_clear(struct window *w, pte_t *ptep,
+			  const struct ksm_merge_item *item)
+{
+	struct mm_struct *mm = w->run->vma->vm_mm;
+	pte_t pte;
+
+	flush_cache_page(w->run->vma, item->addr, page_to_pfn(item->page));
+	pte = ptep_get_and_clear(mm, item->addr, ptep);
+	if (pte_accessible(mm, pte))
+		w->flush = true;
+	return pte;
+}
+
+/* The PTE was changed: secondary MMUs must follow. */
+static void window_tell(struct window *w, const struct ksm_merge_item *item, pte_t pte)
+{
+	struct mmu_notifier_pte *change = &w->run->change[w->nr_changes++];
+
+	change->address = item->addr;
+	change->pte = pte;
+}
+
+/*
+ * When this is done nobody has access to what was there before. It is done under
+ * the PTE lock: a fault that finds a read-only PTE copies the page, and that must
+ * not happen while another CPU, or a guest, can still write to it.
+ */
+static void window_close(struct window *w)
+{
+	struct ksm_merge_run *run = w->run;
+
+	if (w->first) {
+		if (w->flush)
+			flush_tlb_range(run->vma, run_start(run), run_end(run));
+		mmu_notifier_change_ptes(run->vma->vm_mm, run->change,
+					 w->nr_changes);
+		pte_unmap_unlock(w->first, w->ptl);
+	}
+	mmu_notifier_invalidate_range_end(&w->range);
+}
+
+static void protect_item(struct window *w, struct ksm_merge_item *item)
+{
+	struct vm_area_struct *vma = w->run->vma;
 	pte_t *ptep;
 
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma, vma->vm_mm,
-				addr, addr + PAGE_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	ptep = merge_lock_pte(vma->vm_mm, addr, &ptl);
-	if (!ptep)
-		goto out;
-	if (pte_maps(*ptep, page)) {
-		why = KSM_REFUSED_NONE;
-		if (pte_needs_protection(vma->vm_mm, *ptep, page))
-			why = protect_pte(vma, addr, ptep, page);
-		else if (ksm_page_is_pinned(page, 1))
-			why = KSM_REFUSED_PINNED;
-		*protected = *ptep;
+	item->why = KSM_REFUSED_RACED;
+	if (!w->first)
+		return;
+	ptep = window_pte(w, item);
+	if (!pte_maps(*ptep, item->page))
+		return;
+	item->why = KSM_REFUSED_NONE;
+	if (pte_needs_protection(vma->vm_mm, *ptep, item->page)) {
+		item->why = protect_pte(vma, ptep, window_clear(w, ptep, item),
+					item);
+		if (!item->why)
+			window_tell(w, item, *ptep);
+	} else if (ksm_page_is_pinned(item->page, 1)) {
+		item->why = KSM_REFUSED_PINNED;
 	}
-	pte_unmap_unlock(ptep, ptl);
-out:
-	mmu_notifier_invalidate_range_end(&range);
-	return why;
+	item->pte = *ptep;
+}
+
+/* Write-protect the pages of a run that are not refused yet: all are locked. */
+static void protect_run(struct ksm_merge_run *run)
+{
+	struct window w;
+	unsigned int i;
+
+	for (i = 0; i < run->nr && run->item[i].why; i++)
+		;
+	if (i == run->nr)
+		return;
+	window_open(&w, run);
+	for (; i < run->nr; i++)
+		if (!run->item[i].why)
+			protect_item(&w, &run->item[i]);
+	window_close(&w);
 }
 
 /* What the PTE says of the address, not of the page, outlives the page. */
@@ -195,46 +296,53 @@ static pte_t make_kpage_pte(struct vm_area_struct *vma, unsigned long addr,
 	return mk_pte(kpage, vma->vm_page_prot);
 }
 
-static void drop_replaced(struct vm_area_struct *vma, struct page *page)
+static void replace_item(struct window *w, struct ksm_merge_item *item)
+{
+	struct vm_area_struct *vma = w->run->vma;
+	pte_t *ptep, old, new;
+
+	item->why = KSM_REFUSED_RACED;
+	if (!w->first)
+		return;
+	ptep = window_pte(w, item);
+	if (!pte_unchanged(*ptep, item->pte))
+		return;
+	VM_BUG_ON_PAGE(PageAnonExclusive(item->page), item->page);
+	old = window_clear(w, ptep, item);
+	new = pte_inherit(make_kpage_pte(vma, item->addr, item->kpage), old);
+	set_pte_at(vma->vm_mm, item->addr, ptep, new);
+	window_tell(w, item, new);
+	page_remove_rmap(item->page, vma, false);
+	item->why = KSM_REFUSED_NONE;
+}
+
+/* A page was replaced: let go of it, now that nobody can reach it any more. */
+static void drop_replaced(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
-	page_remove_rmap(page, vma, false);
 	if (!folio_mapped(folio))
 		folio_free_swap(folio);
 	folio_put(folio);
 }
 
-/* Map @kpage where @page is mapped now by @protected. Called with @page locked. */
-static enum ksm_refusal replace(struct vm_area_struct *vma, unsigned long addr,
-				struct page *page, struct page *kpage,
-				pte_t protected)
+/*
+ * Map the KSM pages where the pages of a run are mapped now, if the PTEs are still
+ * what they were. Those not refused are locked.
+ */
+static void replace_run(struct ksm_merge_run *run)
 {
-	enum ksm_refusal why = KSM_REFUSED_RACED;
-	struct mm_struct *mm = vma->vm_mm;
-	struct mmu_notifier_range range;
-	pte_t *ptep, old, new;
-	spinlock_t *ptl;
+	struct window w;
+	unsigned int i;
 
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma, mm, addr,
-				addr + PAGE_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	ptep = merge_lock_pte(mm, addr, &ptl);
-	if (!ptep)
-		goto out;
-	if (pte_unchanged(*ptep, protected)) {
-		VM_BUG_ON_PAGE(PageAnonExclusive(page), page);
-		flush_cache_page(vma, addr, page_to_pfn(page));
-		old = ptep_clear_flush(vma, addr, ptep);
-		new = pte_inherit(make_kpage_pte(vma, addr, kpage), old);
-		set_pte_at_notify(mm, addr, ptep, new);
-		drop_replaced(vma, page);
-		why = KSM_REFUSED_NONE;
-	}
-	pte_unmap_unlock(ptep, ptl);
-out:
-	mmu_notifier_invalidate_range_end(&range);
-	return why;
+	window_open(&w, run);
+	for (i = 0; i < run->nr; i++)
+		if (!run->item[i].why)
+			replace_item(&w, &run->item[i]);
+	window_close(&w);
+	for (i = 0; i < run->nr; i++)
+		if (!run->item[i].why)
+			drop_replaced(run->item[i].page);
 }
 
 /*
@@ -252,66 +360,93 @@ static enum ksm_refusal merge_precheck(struct page *page)
 	return KSM_REFUSED_NONE;
 }
 
-/**
- * ksm_merge_protect - write-protect the page at an address, and nobody has it pinned
- * @vma: a mergeable VMA
- * @addr: page-aligned address in @vma
- * @page: the small page that is expected there; the caller holds one reference
- *	and the page lock
- *
- * Its bytes stay as they are for as long as the caller holds both: a writer gets a
- * copy. Leaving it at that costs the owner a fault and nothing else.
- *
- * Context: mmap_lock held for reading, @page locked. May sleep.
- * Return: KSM_REFUSED_NONE if @page can now be made a KSM page, or why not.
- */
-enum ksm_refusal ksm_merge_protect(struct vm_area_struct *vma,
-				   unsigned long addr, struct page *page)
+static bool run_is_sane(const struct ksm_merge_run *run)
 {
-	enum ksm_refusal why;
-	pte_t protected;
+	return run->nr && run_start(run) >= run->vma->vm_start &&
+	       run_end(run) <= run->vma->vm_end &&
+	       ((run_start(run) ^ (run_end(run) - 1)) & PMD_MASK) == 0;
+}
 
-	mmap_assert_locked(vma->vm_mm);
-	VM_BUG_ON_PAGE(!PageLocked(page), page);
+/* Lock those that can be merged; the others are refused. */
+static void lock_run(struct ksm_merge_run *run)
+{
+	unsigned int i;
 
-	why = merge_precheck(page);
-	if (!why)
-		why = write_protect(vma, addr, page, &protected);
-	return why;
+	for (i = 0; i < run->nr; i++) {
+		struct ksm_merge_item *item = &run->item[i];
+
+		item->locked = trylock_page(item->page);
+		item->why = item->locked ? merge_precheck(item->page) :
+					   KSM_REFUSED_LOCKED;
+	}
 }
 
 /**
- * ksm_merge_page - map a KSM page or the zero page in the place of an equal page
- * @vma: a mergeable VMA
- * @addr: page-aligned address in @vma
- * @page: the small page that is expected there; the caller holds one reference
- * @kpage: the KSM page, locked by the caller, or the zero page
+ * ksm_merge_protect - write-protect pages, and prove that nobody has them pinned
+ * @run: the pages; they are locked as far as possible: see ksm_merge_unlock()
  *
- * Context: mmap_lock held for reading. May sleep. Both pages' locks are only
- * tried, never waited for, so that holding both cannot deadlock.
- * Return: KSM_REFUSED_NONE if @addr now maps @kpage, or why not.
+ * The bytes of those that are not refused stay as they are for as long as they are
+ * locked: a writer gets a copy. Leaving it at that costs the owner a fault and
+ * nothing else.
+ *
+ * Context: mmap_lock held for reading. May sleep. Page locks are only tried, never
+ * waited for, so that holding many cannot deadlock.
  */
-enum ksm_refusal ksm_merge_page(struct vm_area_struct *vma, unsigned long addr,
-				struct page *page, struct page *kpage)
+void ksm_merge_protect(struct ksm_merge_run *run)
 {
-	enum ksm_refusal why;
-	pte_t protected;
+	mmap_assert_locked(run->vma->vm_mm);
+	VM_BUG_ON_VMA(!run_is_sane(run), run->vma);
+	lock_run(run);
+	protect_run(run);
+}
 
-	mmap_assert_locked(vma->vm_mm);
-	if (!trylock_page(page))
-		return KSM_REFUSED_LOCKED;
-	why = merge_precheck(page);
-	if (!why)
-		why = write_protect(vma, addr, page, &protected);
-	if (!why && !pages_identical(page, kpage))
-		why = KSM_REFUSED_DIFFERENT;
+/**
+ * ksm_merge_unlock - unlock what ksm_merge_protect() has locked
+ * @run: the run
+ */
+void ksm_merge_unlock(struct ksm_merge_run *run)
+{
+	unsigned int i;
+
+	for (i = 0; i < run->nr; i++)
+		if (run->item[i].locked)
+			unlock_page(run->item[i].page);
+}
+
+/* The comparison that counts: nobody can write to either page. */
+static enum ksm_refusal compare_item(const struct ksm_merge_item *item)
+{
+	if (!pages_identical(item->page, item->kpage))
+		return KSM_REFUSED_DIFFERENT;
 	/* The zero page could not be unmerged again without asking userspace. */
-	if (!why && pte_uffd_wp(protected) && is_zero_pfn(page_to_pfn(kpage)))
-		why = KSM_REFUSED_UFFD_WP;
-	if (!why)
-		why = replace(vma, addr, page, kpage, protected);
-	unlock_page(page);
-	return why;
+	if (pte_uffd_wp(item->pte) && is_zero_pfn(page_to_pfn(item->kpage)))
+		return KSM_REFUSED_UFFD_WP;
+	return KSM_REFUSED_NONE;
+}
+
+/**
+ * ksm_merge_pages - map KSM pages or the zero page in the place of equal pages
+ * @run: the pages and, locked by the caller, the KSM pages; each item's @why says
+ *	what became of it: KSM_REFUSED_NONE if its address now maps its KSM page
+ *
+ * Context: mmap_lock held for reading. May sleep. The pages' locks are only tried,
+ * never waited for, so that holding many cannot deadlock.
+ */
+void ksm_merge_pages(struct ksm_merge_run *run)
+{
+	unsigned int i, equal = 0;
+
+	ksm_merge_protect(run);
+	for (i = 0; i < run->nr; i++) {
+		struct ksm_merge_item *item = &run->item[i];
+
+		if (!item->why)
+			item->why = compare_item(item);
+		equal += !item->why;
+	}
+	if (equal)
+		replace_run(run);
+	ksm_merge_unlock(run);
 }
 
 /**
@@ -331,8 +466,13 @@ enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
 				   unsigned long addr, struct page *from,
 				   struct page *to)
 {
+	struct ksm_merge_item item = { .page = from, .kpage = to, .addr = addr };
+	struct mmu_notifier_pte change;
+	struct ksm_merge_run run = {
+		.vma = vma, .item = &item, .change = &change, .nr = 1,
+	};
 	spinlock_t *ptl;
-	pte_t *ptep, pte;
+	pte_t *ptep;
 
 	mmap_assert_locked(vma->vm_mm);
 	VM_BUG_ON_PAGE(!PageLocked(from) || !PageKsm(from), from);
@@ -345,11 +485,12 @@ enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
 	ptep = merge_lock_pte(vma->vm_mm, addr, &ptl);
 	if (!ptep)
 		return KSM_REFUSED_RACED;
-	pte = *ptep;
+	item.pte = *ptep;
 	pte_unmap_unlock(ptep, ptl);
-	if (!pte_maps(pte, from))
+	if (!pte_maps(item.pte, from))
 		return KSM_REFUSED_RACED;
-	return replace(vma, addr, from, to, pte);
+	replace_run(&run);
+	return item.why;
 }
 
 /**

@@ -3,7 +3,12 @@
  * How fast the scan goes. The administrator says how many pages to look at between
  * two sleeps, or lets the advisor find out how many it takes to finish a pass in
  * a given time.
+ *
+ * Who has set nothing gets a boost: as long as there is memory that was not yet seen
+ * twice, which is what it takes to merge it, the scan goes on for as many batches as
+ * a share of a CPU allows. On memory at rest it falls back to its slow pace.
  */
+#include <linux/atomic.h>
 #include <linux/kthread.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
@@ -12,10 +17,24 @@
 #include <linux/wait.h>
 #include <trace/events/ksm.h>
 
+#include "lanes.h"
 #include "pace.h"
 #include "policy.h"
 
 #define DEFAULT_PAGES_TO_SCAN	100
+
+/*
+ * Passes in a hurry after memory was registered, which may still be empty; and after
+ * new pages were found: the rest of this pass, and the one that sees them again.
+ */
+#define BOOST_PASSES_ADVISED	3
+#define BOOST_PASSES_FRESH	2
+
+/* Whether there is much that is new is asked after so many pages: 16 MiB. */
+#define FRESH_WINDOW		4096
+
+/* In a hurry ksmd works for so long before it rests. */
+#define BOOST_WORK_NS		(4 * NSEC_PER_MSEC)
 
 /**
  * struct pace_state - what the files say, and the pass under way
@@ -26,7 +45,12 @@
  * @lock: pairs @pages_to_scan with @advisor's mode; the others are plain values
  * @nap: woken when the sleep between batches changes
  * @began: when the pass began; ksmd's alone
- * @cpu_ns: ksmd's CPU time then; ditto
+ * @cpu_ns: CPU time of the scan then; ditto
+ * @boost_max_cpu: per cent of a CPU that may be used in a hurry; 0: never hurry
+ * @boost_passes: so many passes are still to be made in a hurry
+ * @fresh: pages seen for the first time, in this window; ksmd's alone
+ * @looked: pages looked at, in this window; ditto
+ * @work_ns: CPU time of the scan when it last rested; ditto
  */
 static struct pace_state {
 	unsigned int pages_to_scan;
@@ -37,10 +61,16 @@ static struct pace_state {
 	wait_queue_head_t nap;
 	ktime_t began;
 	u64 cpu_ns;
+	unsigned int boost_max_cpu;
+	atomic_t boost_passes;
+	u64 fresh;
+	u64 looked;
+	u64 work_ns;
 } pace = {
 	.pages_to_scan = DEFAULT_PAGES_TO_SCAN,
 	.sleep_millisecs = 20,
 	.smart_scan = true,
+	.boost_max_cpu = 50,
 	.advisor = {
 		.mode = KSM_ADVISOR_NONE,
 		.max_cpu = 70,
@@ -60,7 +90,7 @@ unsigned int ksm_get_pages_to_scan(void)
 
 /**
  * ksm_set_pages_to_scan - set how many pages are looked at before a sleep
- * @pages: any number
+ * @pages: any number; from now on obeyed to the letter, without any boost
  *
  * Return: 0; -EINVAL while the advisor sets it.
  */
@@ -71,6 +101,7 @@ int ksm_set_pages_to_scan(unsigned int pages)
 	mutex_lock(&pace.lock);
 	if (pace.advisor.mode == KSM_ADVISOR_NONE) {
 		WRITE_ONCE(pace.pages_to_scan, pages);
+		WRITE_ONCE(pace.boost_max_cpu, 0);
 		err = 0;
 	}
 	mutex_unlock(&pace.lock);
@@ -85,11 +116,13 @@ unsigned int ksm_get_sleep_millisecs(void)
 
 /**
  * ksm_set_sleep_millisecs - set how long the scan sleeps
- * @msecs: any number; a sleep under way ends
+ * @msecs: any number; a sleep under way ends. From now on obeyed to the letter,
+ *	without any boost.
  */
 void ksm_set_sleep_millisecs(unsigned int msecs)
 {
 	WRITE_ONCE(pace.sleep_millisecs, msecs);
+	WRITE_ONCE(pace.boost_max_cpu, 0);
 	wake_up_interruptible(&pace.nap);
 }
 
@@ -136,28 +169,103 @@ int ksm_set_advisor(const struct ksm_advisor *advisor)
 	return 0;
 }
 
-/** ksm_pace_sleep - ksmd's sleep between two batches */
+/** ksm_get_boost_max_cpu - per cent of a CPU that may be used in a hurry */
+unsigned int ksm_get_boost_max_cpu(void)
+{
+	return READ_ONCE(pace.boost_max_cpu);
+}
+
+/**
+ * ksm_set_boost_max_cpu - set how much of a CPU may be used in a hurry
+ * @percent: 0 to 100; 0: keep to pages_to_scan and sleep_millisecs
+ *
+ * Return: 0; -EINVAL if it is out of range.
+ */
+int ksm_set_boost_max_cpu(unsigned int percent)
+{
+	if (percent > 100)
+		return -EINVAL;
+	WRITE_ONCE(pace.boost_max_cpu, percent);
+	return 0;
+}
+
+/** ksm_pace_advised - there is more memory to merge: it should be seen to soon */
+void ksm_pace_advised(void)
+{
+	atomic_set(&pace.boost_passes, BOOST_PASSES_ADVISED);
+}
+
+/**
+ * ksm_pace_looked - ksmd has looked at pages
+ * @looked: how many
+ * @fresh: how many of them were seen for the first time
+ */
+void ksm_pace_looked(unsigned int looked, unsigned int fresh)
+{
+	pace.looked += looked;
+	pace.fresh += fresh;
+	if (pace.looked < FRESH_WINDOW)
+		return;
+	if (ksm_policy_is_fresh(pace.fresh, pace.looked))
+		atomic_set(&pace.boost_passes, BOOST_PASSES_FRESH);
+	pace.looked = 0;
+	pace.fresh = 0;
+}
+
+/* CPU time of ksmd and of the threads that help it. */
+static u64 scan_cpu_ns(void)
+{
+	return task_sched_runtime(current) + ksm_lanes_cpu_ns();
+}
+
+static bool is_boosted(void)
+{
+	return READ_ONCE(pace.boost_max_cpu) && atomic_read(&pace.boost_passes) &&
+	       READ_ONCE(pace.advisor.mode) == KSM_ADVISOR_NONE;
+}
+
+static u64 work_ns(void)
+{
+	return scan_cpu_ns() - pace.work_ns;
+}
+
+/**
+ * ksm_pace_goes_on - should ksmd do another batch before it sleeps?
+ *
+ * Context: called by ksmd after a batch.
+ */
+bool ksm_pace_goes_on(void)
+{
+	return is_boosted() && work_ns() < BOOST_WORK_NS;
+}
+
+/** ksm_pace_sleep - ksmd's sleep between two batches, or its rest in a hurry */
 void ksm_pace_sleep(void)
 {
 	unsigned int msecs = ksm_get_sleep_millisecs();
+	unsigned long sleep = msecs_to_jiffies(msecs);
 
+	if (is_boosted())
+		sleep = nsecs_to_jiffies(ksm_policy_rest_ns(work_ns(),
+						ksm_get_boost_max_cpu())) + 1;
 	wait_event_interruptible_timeout(pace.nap,
 		msecs != ksm_get_sleep_millisecs() || kthread_should_stop(),
-		msecs_to_jiffies(msecs));
+		sleep);
+	pace.work_ns = scan_cpu_ns();
 }
 
 /** ksm_pace_pass_begins - a pass begins; called by ksmd */
 void ksm_pace_pass_begins(void)
 {
 	pace.began = ktime_get();
-	pace.cpu_ns = task_sched_runtime(current);
+	pace.cpu_ns = scan_cpu_ns();
 }
 
 /* With @pace.lock held. */
 static void advise(void)
 {
 	const struct ksm_advisor *advisor = &pace.advisor;
-	u64 cpu_ns = task_sched_runtime(current) - pace.cpu_ns;
+	u64 cpu_ns = scan_cpu_ns() - pace.cpu_ns;
 	struct ksm_advice_input in = {
 		.pages_to_scan = pace.pages_to_scan,
 		.scan_seconds = ktime_ms_delta(ktime_get(), pace.began) /
@@ -182,4 +290,5 @@ void ksm_pace_pass_ended(void)
 	if (pace.advisor.mode == KSM_ADVISOR_SCAN_TIME)
 		advise();
 	mutex_unlock(&pace.lock);
+	atomic_dec_if_positive(&pace.boost_passes);
 }

@@ -5,6 +5,8 @@
 
 #include "control.h"
 
+void ksm_pace_looked(unsigned int looked, unsigned int fresh);
+bool ksm_pace_goes_on(void);
 void ksm_pace_sleep(void);
 void ksm_pace_pass_begins(void);
 void ksm_pace_pass_ended(void);

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Merging two pages that nobody shares yet. See pair.c. */
+/* Finding a partner among pages that nobody shares yet. See pair.c. */
 #ifndef _MM_KSM_PAIR_H
 #define _MM_KSM_PAIR_H
 
-#include "join.h"
+#include "batch.h"
 
-bool ksm_pair_merge(struct ksm_domain *domain, struct ksm_scanned *s, u64 hash,
-		    struct ksm_copy *full);
-void ksm_pair_offer(struct ksm_domain *domain, struct ksm_scanned *s, u64 hash);
-void ksm_pair_sweep(struct ksm_domain *domain, unsigned int nr_pages);
+/**
+ * enum ksm_pairing - what became of a search for a partner
+ * @KSM_PAIR_NONE: there is none
+ * @KSM_PAIR_FOUND: the pages are in the batch
+ * @KSM_PAIR_FLUSHED: the batch had no room and was flushed: look again
+ */
+enum ksm_pairing { KSM_PAIR_NONE, KSM_PAIR_FOUND, KSM_PAIR_FLUSHED };
+
+enum ksm_pairing ksm_pair_find(struct ksm_batch *batch, struct ksm_scanned *s,
+			       u64 hash, struct ksm_copy *full);
 
 #endif /* _MM_KSM_PAIR_H */

@@ -45,6 +45,42 @@ bool ksm_policy_skips(unsigned int age, u32 slot, u64 pass)
 	return (pass + slot) % ksm_policy_skip_period(age);
 }
 
+/* In memory at rest one page in so many may be new. */
+#define KSM_FRESH_SHARE		64
+
+/**
+ * ksm_policy_is_fresh() - is there so much that is new that the scan should hurry?
+ * @fresh: pages that were seen for the first time
+ * @looked: pages looked at, those included
+ *
+ * Context: any.
+ * Return: true if one in %KSM_FRESH_SHARE pages was new.
+ */
+bool ksm_policy_is_fresh(u64 fresh, u64 looked)
+{
+	return fresh && fresh >= looked / KSM_FRESH_SHARE;
+}
+
+/* The scan rests for a second at most. */
+#define KSM_LONGEST_REST	1000000000ULL
+
+/**
+ * ksm_policy_rest_ns() - how long to rest after work, to keep to a share of a CPU?
+ * @cpu_ns: CPU time of the work
+ * @cpu_percent: the share, 1 to 100 per cent
+ *
+ * Context: any.
+ * Return: nanoseconds, at most %KSM_LONGEST_REST.
+ */
+u64 ksm_policy_rest_ns(u64 cpu_ns, u32 cpu_percent)
+{
+	u32 percent = clamp_t(u32, cpu_percent, 1, 100);
+
+	/* More would be a rest of that length even at 99 per cent. */
+	cpu_ns = min_t(u64, cpu_ns, 99 * KSM_LONGEST_REST);
+	return min_t(u64, cpu_ns * (100 - percent) / percent, KSM_LONGEST_REST);
+}
+
 static u64 seconds_of(u64 scan_seconds)
 {
 	return clamp_t(u64, scan_seconds, 1, KSM_LONGEST_SCAN);

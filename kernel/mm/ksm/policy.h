@@ -32,6 +32,9 @@ struct ksm_advice_input {
 unsigned int ksm_policy_skip_period(unsigned int age);
 bool ksm_policy_skips(unsigned int age, u32 slot, u64 pass);
 
+bool ksm_policy_is_fresh(u64 fresh, u64 looked);
+u64 ksm_policy_rest_ns(u64 cpu_ns, u32 cpu_percent);
+
 u64 ksm_policy_cpu_percent(u64 cpu_ms, u64 scan_seconds);
 u32 ksm_policy_advise(const struct ksm_advice_input *in);
 

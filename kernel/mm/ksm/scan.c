@@ -2,9 +2,9 @@
 /*
  * The scan: ksmd, its passes over the registered mms, and what stops it.
  *
- * A step takes the next few pages of one chunk, lets match.c see to each, and
- * forgets what was recorded of the addresses in between. A pass is over when the
- * last mm's last chunk was seen.
+ * A step takes the next few pages of one chunk, or with several threads of as many
+ * chunks, has them hashed, lets match.c see to each, and forgets what was recorded of
+ * the addresses in between. A pass is over when the last mm's last chunk was seen.
  */
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
@@ -18,11 +18,12 @@
 
 #include "control.h"
 #include "kpage.h"
+#include "lanes.h"
 #include "match.h"
 #include "merge.h"
 #include "node.h"
+#include "offer.h"
 #include "pace.h"
-#include "pair.h"
 #include "policy.h"
 #include "registry.h"
 #include "scan.h"
@@ -39,7 +40,8 @@
  * @pages_scanned: pages looked at, ever; ditto
  * @pages_skipped: pages passed by, ever; ditto
  * @last_prune: when, in jiffies, nodes in chains were last looked at; ditto
- * @walk: the pages of the current step; ditto
+ * @lane: the pages of the current step; ditto
+ * @batch: the merges that they wait for; ditto
  * @seen: which slots of the current chunk they are in; ditto
  * @wake: woken when there may be something to do, or no longer offlining
  */
@@ -53,7 +55,8 @@ static struct scan_state {
 	u64 pages_scanned;
 	u64 pages_skipped;
 	unsigned long last_prune;
-	struct ksm_walk walk;
+	struct ksm_lane lane[KSM_LANES_MAX];
+	struct ksm_batch batch;
 	DECLARE_BITMAP(seen, KSM_CHUNK_PAGES);
 	wait_queue_head_t wake;
 } scan = {
@@ -103,48 +106,85 @@ void ksm_scan_resume(void)
  */
 static bool passes_by(struct ksm_chunk *chunk, const struct ksm_walk_item *item)
 {
-	unsigned int age = ksm_chunk_age(chunk, item->slot);
-
-	if (item->is_kpage ||
+	if (item->is_kpage || !ksm_get_smart_scan() ||
 	    ksm_chunk_state(chunk, item->slot) == KSM_PAGE_STABLE)
 		return false;
-	ksm_chunk_grow_older(chunk, item->slot);
-	return ksm_get_smart_scan() &&
-	       ksm_policy_skips(age, item->slot, scan.pass);
+	return ksm_policy_skips(ksm_chunk_age(chunk, item->slot), item->slot,
+				scan.pass);
+}
+
+/* Decide which pages of a lane to look at, before they are hashed. */
+static void choose(struct ksm_mm_slot *slot, struct ksm_lane *lane)
+{
+	struct ksm_walk *walk = &lane->walk;
+	struct ksm_mm_chunk *mc;
+	unsigned int i;
+
+	bitmap_zero(lane->look, KSM_WALK_PAGES);
+	mc = walk->nr ? ksm_slot_chunk(slot, walk->start) : NULL;
+	for (i = 0; mc && i < walk->nr; i++)
+		if (walk->item[i].page && !passes_by(&mc->c, &walk->item[i]))
+			__set_bit(i, lane->look);
+}
+
+/* Let one page find its like. Returns whether it was seen for the first time. */
+static bool match_item(struct ksm_mm_chunk *mc, struct ksm_lane *lane, unsigned int i)
+{
+	const struct ksm_walk_item *item = &lane->walk.item[i];
+	struct ksm_scanned scanned = {
+		.mc = mc,
+		.slot = item->slot,
+		.page = item->page,
+		.is_kpage = item->is_kpage,
+		.hash = lane->hash[i],
+	};
+	bool fresh = ksm_chunk_state(&mc->c, item->slot) == KSM_PAGE_EMPTY;
+
+	ksm_match_page(&scan.batch, &scanned);
+	if (scanned.was_split)
+		ksm_walk_was_split(&lane->walk, i);
+	if (scanned.is_kept)
+		ksm_walk_give_item(&lane->walk, i);
+	else
+		ksm_walk_put_item(&lane->walk, i);
+	return fresh;
 }
 
 /*
- * Let each page of the step find its like. Stops after a split: see walk.c.
- * Returns how many were passed by.
+ * Let each page of a lane find its like; up to @held_until the lanes hold references.
+ * Stops after a split: see walk.c. Returns how many pages were passed by.
  */
-static unsigned int match_walk(struct ksm_mm_slot *slot, struct ksm_walk *walk)
+static unsigned int match_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
+			       unsigned long held_until)
 {
-	struct ksm_scanned scanned = {};
-	unsigned int skipped = 0, i;
+	struct ksm_walk *walk = &lane->walk;
+	unsigned int skipped = 0, fresh = 0, i;
+	struct ksm_mm_chunk *mc;
 
-	scanned.mc = ksm_slot_chunk(slot, walk->start);
-	if (!scanned.mc) {
+	/* Seeing to the lanes before may have freed the chunk. */
+	mc = ksm_slot_chunk(slot, walk->start);
+	if (!mc) {
 		ksm_domain_refused(slot->domain, slot->slot.mm,
 				   KSM_REFUSED_NOMEM, walk->nr);
 		return 0;
 	}
+	ksm_batch_begin(&scan.batch, slot->domain, mc, held_until);
 	for (i = 0; i < walk->nr; i++) {
 		if (!walk->item[i].page)
 			continue;
-		if (passes_by(&scanned.mc->c, &walk->item[i])) {
+		if (!walk->item[i].is_kpage &&
+		    ksm_chunk_state(&mc->c, walk->item[i].slot) != KSM_PAGE_STABLE)
+			ksm_chunk_grow_older(&mc->c, walk->item[i].slot);
+		if (test_bit(i, lane->look)) {
+			fresh += match_item(mc, lane, i);
+		} else {
 			skipped++;
 			ksm_walk_put_item(walk, i);
-			continue;
 		}
-		scanned.slot = walk->item[i].slot;
-		scanned.page = walk->item[i].page;
-		scanned.is_kpage = walk->item[i].is_kpage;
-		ksm_match_page(slot->domain, &scanned);
-		if (scanned.was_split)
-			ksm_walk_was_split(walk, i);
-		ksm_walk_put_item(walk, i);
 		cond_resched();
 	}
+	ksm_batch_flush(&scan.batch);
+	ksm_pace_looked(walk->nr - skipped, fresh);
 	return skipped;
 }
 
@@ -168,54 +208,90 @@ static void purge_unseen(struct ksm_mm_slot *slot, unsigned long from,
 }
 
 /*
- * Find the next pages of an mm. Returns false if the mm is exiting. An mm without
- * a mergeable VMA is forgotten.
+ * Find the next pages of an mm, @max at most, with a lane for each thread. Returns the
+ * number of lanes; 0 if the mm is exiting. An mm without a mergeable VMA is forgotten.
  */
-static bool walk_slot(struct ksm_mm_slot *slot, unsigned int max)
+static unsigned int walk_lanes(struct ksm_mm_slot *slot, unsigned int max)
 {
+	unsigned int threads = ksm_lanes_get_threads(), nr = 0;
+	unsigned long addr = slot->next_addr;
 	struct mm_struct *mm = slot->slot.mm;
-	bool alive;
+	struct ksm_walk *walk;
 
 	mmap_read_lock(mm);
-	alive = !ksm_mm_is_exiting(mm);
-	if (alive) {
-		ksm_walk_mm(mm, slot->next_addr, max, &scan.walk);
-		if (scan.walk.mm_done && !scan.walk.saw_vma && !slot->next_addr) {
-			/* Afterwards its exit will not wait for us. */
-			ksm_slot_purge(slot, 0, ULONG_MAX, NULL);
-			ksm_registry_retire(slot);
-		}
+	if (ksm_mm_is_exiting(mm))
+		goto out;
+	do {
+		walk = &scan.lane[nr++].walk;
+		ksm_walk_mm(mm, addr, min(max, KSM_WALK_PAGES), walk);
+		if (nr > 1)
+			ksm_walk_share(&scan.lane[nr - 2].walk, walk);
+		max -= walk->nr;
+		addr = walk->next;
+	} while (walk->nr && !walk->mm_done && max && nr < threads);
+	walk = &scan.lane[0].walk;
+	if (walk->mm_done && !walk->saw_vma && !slot->next_addr) {
+		/* Afterwards its exit will not wait for us. */
+		ksm_slot_purge(slot, 0, ULONG_MAX, NULL);
+		ksm_registry_retire(slot);
 	}
+out:
 	mmap_read_unlock(mm);
-	return alive;
+	return nr;
 }
 
 /* Passing by so many pages counts as looking at one. */
 #define SKIPS_PER_LOOK	16
 
-/* Look at up to @max pages of the slot under the cursor. Returns how many. */
-static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
+/* See to the pages of one lane, and forget what it did not see. Returns the looks. */
+static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
+			      unsigned long held_until)
 {
-	struct ksm_walk *walk = &scan.walk;
+	struct ksm_walk *walk = &lane->walk;
 	unsigned long from = slot->next_addr;
 	unsigned int looked, skipped = 0;
 
-	lockdep_assert_held(&ksm_scan_mutex);
-	if (!walk_slot(slot, min(max, KSM_WALK_PAGES))) {
-		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
-		return 0;
-	}
 	if (walk->nr)
-		skipped = match_walk(slot, walk);
+		skipped = match_lane(slot, lane, held_until);
 	purge_unseen(slot, from, walk);
 	looked = walk->nr - skipped;
 	scan.pages_scanned += looked;
 	scan.pages_skipped += skipped;
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
-	ksm_pair_sweep(slot->domain, looked);
-	ksm_cursor_return(KSM_CURSOR_SCAN, slot, walk->mm_done);
+	ksm_offer_sweep(slot->domain, looked);
 	return looked + DIV_ROUND_UP(skipped, SKIPS_PER_LOOK);
+}
+
+/* Look at up to @max pages of the slot under the cursor. Returns how many. */
+static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
+{
+	unsigned int looked = 0, nr, i;
+	unsigned long held_until, end;
+	bool done = false;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	nr = walk_lanes(slot, max);
+	if (!nr) {
+		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
+		return 0;
+	}
+	for (i = 0; i < nr; i++)
+		choose(slot, &scan.lane[i]);
+	ksm_lanes_hash(slot->domain, scan.lane, nr);
+	held_until = scan.lane[nr - 1].walk.next;
+	for (i = 0; i < nr; i++) {
+		end = scan.lane[i].walk.next;
+		looked += scan_lane(slot, &scan.lane[i], held_until);
+		done = scan.lane[i].walk.mm_done;
+		/* After a split it goes on from there. */
+		if (scan.lane[i].walk.next != end)
+			break;
+	}
+	while (++i < nr)
+		ksm_walk_put(&scan.lane[i].walk);
+	ksm_cursor_return(KSM_CURSOR_SCAN, slot, done);
+	return looked;
 }
 
 static void prune(void)
@@ -292,7 +368,9 @@ static int ksmd(void *unused)
 		mutex_unlock(&ksm_scan_mutex);
 
 		try_to_freeze();
-		if (has_work())
+		if (has_work() && ksm_pace_goes_on())
+			cond_resched();
+		else if (has_work())
 			ksm_pace_sleep();
 		else
 			wait_event_freezable(scan.wake, has_work() ||
@@ -428,6 +506,29 @@ u64 ksm_get_pages_skipped(void)
 	return READ_ONCE(scan.pages_skipped);
 }
 
+/** ksm_get_scan_threads - how many threads scan, ksmd included */
+unsigned int ksm_get_scan_threads(void)
+{
+	return ksm_lanes_get_threads();
+}
+
+/**
+ * ksm_set_scan_threads - set how many threads scan
+ * @threads: 1 to KSM_LANES_MAX, ksmd included
+ *
+ * Context: May sleep.
+ * Return: 0; -EINVAL if it is out of range; -errno if a thread could not be started.
+ */
+int ksm_set_scan_threads(unsigned int threads)
+{
+	int err;
+
+	mutex_lock(&ksm_scan_mutex);
+	err = ksm_lanes_set_threads(threads);
+	mutex_unlock(&ksm_scan_mutex);
+	return err;
+}
+
 /** ksm_scan_wake - there may be something to do */
 void ksm_scan_wake(void)
 {
@@ -450,6 +551,7 @@ int __init ksm_scan_start(void)
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);
 	scan.thread = thread;
+	ksm_lanes_init();
 	return 0;
 }
 
@@ -457,4 +559,5 @@ int __init ksm_scan_start(void)
 void __init ksm_scan_stop(void)
 {
 	kthread_stop(scan.thread);
+	ksm_set_scan_threads(1);
 }

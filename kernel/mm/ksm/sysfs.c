@@ -99,6 +99,28 @@ static int sleep_millisecs_set(unsigned int value)
 }
 KSM_FILE_RW(sleep_millisecs);
 
+static s64 boost_max_cpu_value(void)
+{
+	return ksm_get_boost_max_cpu();
+}
+
+static int boost_max_cpu_set(unsigned int value)
+{
+	return ksm_set_boost_max_cpu(value);
+}
+KSM_FILE_RW(boost_max_cpu);
+
+static s64 scan_threads_value(void)
+{
+	return ksm_get_scan_threads();
+}
+
+static int scan_threads_set(unsigned int value)
+{
+	return ksm_set_scan_threads(value);
+}
+KSM_FILE_RW(scan_threads);
+
 #ifdef CONFIG_NUMA
 static s64 merge_across_nodes_value(void)
 {
@@ -330,6 +352,8 @@ static struct attribute *ksm_attributes[] = {
 	&run_file.attr.attr,
 	&pages_to_scan_file.attr.attr,
 	&sleep_millisecs_file.attr.attr,
+	&boost_max_cpu_file.attr.attr,
+	&scan_threads_file.attr.attr,
 #ifdef CONFIG_NUMA
 	&merge_across_nodes_file.attr.attr,
 #endif

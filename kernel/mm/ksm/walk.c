@@ -165,6 +165,7 @@ void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 	walk->next = addr;
 	walk->mm_done = false;
 	walk->saw_vma = false;
+	walk->ahead = NULL;
 
 	vma_iter_init(&vmi, mm, addr);
 	for_each_vma(vmi, vma) {
@@ -199,6 +200,35 @@ static void item_put(struct ksm_walk_item *item)
 }
 
 /**
+ * ksm_walk_share - two walks, one after the other, hold one reference on a huge page
+ * @walk: the first
+ * @ahead: the second; it went on where the first ended
+ *
+ * Two references would keep a huge page from being split that both are in. The
+ * second walk gets the first one's when that has no more use for it.
+ */
+void ksm_walk_share(struct ksm_walk *walk, struct ksm_walk *ahead)
+{
+	if (!walk->nr || !ahead->nr || !ahead->item[0].owns_ref ||
+	    walk->item[walk->nr - 1].is_kpage ||
+	    !shares_ref(walk, ahead->item[0].page))
+		return;
+	item_put(&ahead->item[0]);
+	walk->ahead = ahead;
+}
+
+/* The last item's reference goes to the walk ahead, if that shares it. */
+static void last_put(struct ksm_walk *walk, struct ksm_walk_item *owner)
+{
+	if (walk->ahead && owner->owns_ref) {
+		owner->owns_ref = false;
+		walk->ahead->item[0].owns_ref = true;
+		walk->ahead = NULL;
+	}
+	item_put(owner);
+}
+
+/**
  * ksm_walk_put_item - an item will not be looked at again
  * @walk: the walk
  * @index: the item; those before it are done with, too
@@ -208,11 +238,27 @@ static void item_put(struct ksm_walk_item *item)
  */
 void ksm_walk_put_item(struct ksm_walk *walk, unsigned int index)
 {
-	if (index + 1 < walk->nr && !walk->item[index + 1].owns_ref)
+	bool last = index + 1 == walk->nr;
+
+	if (!last && !walk->item[index + 1].owns_ref)
 		return;
 	while (!walk->item[index].owns_ref && index)
 		index--;
-	item_put(&walk->item[index]);
+	if (last)
+		last_put(walk, &walk->item[index]);
+	else
+		item_put(&walk->item[index]);
+}
+
+/**
+ * ksm_walk_give_item - an item's reference is now somebody else's to drop
+ * @walk: the walk
+ * @index: the item: a small page, or one just made small
+ */
+void ksm_walk_give_item(struct ksm_walk *walk, unsigned int index)
+{
+	WARN_ON_ONCE(!walk->item[index].owns_ref);
+	walk->item[index].owns_ref = false;
 }
 
 /**
@@ -223,9 +269,15 @@ void ksm_walk_put(struct ksm_walk *walk)
 {
 	unsigned int i;
 
+	/* If the last item's reference is still there it is the last one of all. */
+	for (i = walk->nr; i-- && !walk->item[i].owns_ref; )
+		;
+	if (walk->nr && i < walk->nr)
+		last_put(walk, &walk->item[i]);
 	for (i = 0; i < walk->nr; i++)
 		item_put(&walk->item[i]);
 	walk->nr = 0;
+	walk->ahead = NULL;
 }
 
 /**
@@ -248,6 +300,8 @@ void ksm_walk_was_split(struct ksm_walk *walk, unsigned int index)
 	for (owner = index + 1; owner < walk->nr; owner++)
 		item_put(&walk->item[owner]);
 	walk->nr = index + 1;
+	/* It is given up, too, and has no reference on what was split. */
+	walk->ahead = NULL;
 	walk->next = walk->start +
 		((walk->item[index].slot + 1UL) << PAGE_SHIFT);
 	walk->mm_done = false;

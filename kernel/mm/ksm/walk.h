@@ -26,7 +26,6 @@ struct ksm_walk_item {
 /* For as long as a walk is looked at its pages can be neither moved nor pinned. */
 #define KSM_WALK_PAGES	64U
 
-
 /**
  * struct ksm_walk - the pages found by one walk: all in one chunk
  * @item: the pages, by rising address
@@ -37,6 +36,8 @@ struct ksm_walk_item {
  * @next: where the next walk should go on
  * @mm_done: nothing is left above @next
  * @saw_vma: there was a mergeable VMA in what was walked
+ * @ahead: the walk that goes on in the middle of a huge page, without a reference of
+ *	its own on that: see ksm_walk_share(); or NULL
  */
 struct ksm_walk {
 	struct ksm_walk_item item[KSM_WALK_PAGES];
@@ -47,11 +48,14 @@ struct ksm_walk {
 	unsigned long next;
 	bool mm_done;
 	bool saw_vma;
+	struct ksm_walk *ahead;
 };
 
 void ksm_walk_mm(struct mm_struct *mm, unsigned long addr, unsigned int max,
 		 struct ksm_walk *walk);
+void ksm_walk_share(struct ksm_walk *walk, struct ksm_walk *ahead);
 void ksm_walk_put_item(struct ksm_walk *walk, unsigned int index);
+void ksm_walk_give_item(struct ksm_walk *walk, unsigned int index);
 void ksm_walk_put(struct ksm_walk *walk);
 void ksm_walk_was_split(struct ksm_walk *walk, unsigned int index);
 struct page *ksm_walk_get_page(struct vm_area_struct *vma, unsigned long addr);

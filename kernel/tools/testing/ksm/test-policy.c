@@ -330,6 +330,36 @@ static void advice_converges(void)
 	}
 }
 
+static void one_in_64_is_fresh(void)
+{
+	CHECK(!ksm_policy_is_fresh(0, 0), "nothing at all");
+	CHECK(!ksm_policy_is_fresh(0, 4096), "nothing new");
+	CHECK(!ksm_policy_is_fresh(63, 4096), "63 of 4096");
+	CHECK(ksm_policy_is_fresh(64, 4096), "64 of 4096");
+	CHECK(ksm_policy_is_fresh(1, 1), "all of it");
+	CHECK(ksm_policy_is_fresh(~0ULL, ~0ULL), "all of everything");
+}
+
+/* Work and rest together must give the share that was asked for. */
+static void a_rest_keeps_the_share(void)
+{
+	u64 work, rest;
+	u32 percent;
+
+	for (percent = 1; percent <= 100; percent++) {
+		for (work = 0; work <= 8000000; work += 1000000) {
+			rest = ksm_policy_rest_ns(work, percent);
+			CHECK(rest == work * (100 - percent) / percent,
+			      "%u %%: %llu ns of work, %llu of rest", percent,
+			      work, rest);
+		}
+	}
+	CHECK(!ksm_policy_rest_ns(1000, 1000), "more than a CPU");
+	CHECK(ksm_policy_rest_ns(100, 0) == 9900, "0 counts as 1");
+	CHECK(ksm_policy_rest_ns(~0ULL, 1) == 1000000000, "a second at most");
+	CHECK(ksm_policy_rest_ns(~0ULL, 99) == 1000000000, "a second at most");
+}
+
 static const struct harness_test tests[] = {
 	{ "policy: old pages are looked at seldom", old_pages_are_looked_at_seldom },
 	{ "policy: no page is forgotten", no_page_is_forgotten },
@@ -341,6 +371,8 @@ static const struct harness_test tests[] = {
 	  advice_equals_the_model },
 	{ "policy: advice is monotone", advice_is_monotone },
 	{ "policy: advice converges", advice_converges },
+	{ "policy: one page in 64 is much that is new", one_in_64_is_fresh },
+	{ "policy: a rest keeps the share of a CPU", a_rest_keeps_the_share },
 };
 
 int main(void)

@@ -17,6 +17,7 @@ static const struct {
 	{ "run", "0" },
 	{ "pages_to_scan", "100" },
 	{ "sleep_millisecs", "20" },
+	{ "boost_max_cpu", "50" },
 	{ "max_page_sharing", "256" },
 	{ "merge_across_nodes", "1" },
 	{ "use_zero_pages", "0" },

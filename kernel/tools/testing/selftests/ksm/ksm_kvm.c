@@ -123,6 +123,21 @@ static const unsigned char guest_code[] = {
 	0xf4,					/* 4: hlt */
 };
 
+/* Reads the data pages once: each must begin with EAX. Else as above. */
+static const unsigned char reader_code[] = {
+	0xbf, 0x00, 0x10, 0x00, 0x00,		/*    mov  $0x1000, %edi */
+	0x39, 0x07,				/* 1: cmp  %eax, (%edi) */
+	0x75, 0x0b,				/*    jne  2f */
+	0x81, 0xc7, 0x00, 0x10, 0x00, 0x00,	/*    add  $0x1000, %edi */
+	0x39, 0xf7,				/*    cmp  %esi, %edi */
+	0x72, 0xf2,				/*    jb   1b */
+	0x4b,					/*    dec  %ebx */
+	0xf4,					/* 2: hlt */
+};
+
+/* Where it is on the page of code */
+#define READER		0x100
+
 struct guest {
 	int vm, cpu;
 	struct kvm_run *run;
@@ -159,6 +174,7 @@ static void guest_new(struct guest *g)
 	g->memory = area_new(1 + DATA);
 	g->data = page_at(g->memory, 1);
 	memcpy(g->memory, guest_code, sizeof(guest_code));
+	memcpy(g->memory + READER, reader_code, sizeof(reader_code));
 	slot.userspace_addr = (uintptr_t)g->memory;
 	must_call(ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &slot));
 	g->cpu = ioctl(g->vm, KVM_CREATE_VCPU, 0);
@@ -169,14 +185,8 @@ static void guest_new(struct guest *g)
 	set_mode(g->cpu);
 }
 
-/* Let it go over its data so often; it must find all as it has left it. */
-static void guest_run(struct guest *g, unsigned int times, unsigned int wait)
+static void guest_go(struct guest *g, struct kvm_regs regs)
 {
-	struct kvm_regs regs = {
-		.rax = g->value[0], .rdx = g->value[1], .rbx = times,
-		.rbp = wait, .rsi = GUEST_BYTES, .rflags = 2,
-	};
-
 	must_call(ioctl(g->cpu, KVM_SET_REGS, &regs));
 	while (ioctl(g->cpu, KVM_RUN, 0))
 		must(errno == EINTR || errno == EAGAIN, "KVM_RUN: %m");
@@ -188,6 +198,24 @@ static void guest_run(struct guest *g, unsigned int times, unsigned int wait)
 			    *(uint32_t *)(g->memory + regs.rdi), regs.rbx);
 	g->value[0] = regs.rax;
 	g->value[1] = regs.rdx;
+}
+
+/* Let it go over its data so often; it must find all as it has left it. */
+static void guest_run(struct guest *g, unsigned int times, unsigned int wait)
+{
+	guest_go(g, (struct kvm_regs){
+		.rax = g->value[0], .rdx = g->value[1], .rbx = times,
+		.rbp = wait, .rsi = GUEST_BYTES, .rflags = 2,
+	});
+}
+
+/* Ditto, once and without writing. */
+static void guest_read(struct guest *g)
+{
+	guest_go(g, (struct kvm_regs){
+		.rax = g->value[0], .rdx = g->value[1], .rbx = 1,
+		.rsi = GUEST_BYTES, .rip = READER, .rflags = 2,
+	});
 }
 
 /* A page as the guest leaves it: content 1, but for the word at its start. */
@@ -275,7 +303,65 @@ static void test_guest_writes(void)
 	write_merged(&g);
 }
 
+/* --- a guest that reads ------------------------------------------------------- */
+
+/* One of KVM's own counters, over all guests there are: there is one. */
+static long kvm_stat(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%s", name);
+	if (access(path, R_OK))
+		skip("KVM here has no %s", path);
+	return file_number(path);
+}
+
+/*
+ * A merge changes what maps a guest's page in place: reading it afterwards takes no
+ * nested page fault.  All pages together cost a few interruptions of the guest.
+ */
+static void test_stays_mapped(void)
+{
+	struct guest g = { .value = { 0xaaaaaaaa, 0x55555555 } };
+	long replaced, protected, zapped, fixed, flushes;
+	size_t i;
+
+	replaced = kvm_stat("mmu_spte_replaced");
+	protected = kvm_stat("mmu_spte_protected");
+	zapped = kvm_stat("mmu_spte_change_zapped");
+	guest_new(&g);
+	for (i = 0; i < DATA; i++)
+		guest_page(page_at(g.data, i), g.value[0]);
+	guest_run(&g, 1, 1);
+	fixed = kvm_stat("pf_fixed");
+	flushes = kvm_stat("remote_tlb_flush");
+	area_advise(g.data, DATA, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("a guest's pages", 1, DATA - 1, 0, 0);
+	ksm_set("run", 0);
+	guest_read(&g);
+	guest_check(&g, "merged and read");
+	must_eq("nested page faults of reading merged pages",
+		kvm_stat("pf_fixed") - fixed, 0);
+	must_eq("mappings write-protected in place",
+		kvm_stat("mmu_spte_protected") - protected, DATA);
+	must_eq("mappings replaced in place",
+		kvm_stat("mmu_spte_replaced") - replaced, DATA - 1);
+	must_eq("mappings zapped", kvm_stat("mmu_spte_change_zapped") - zapped, 0);
+	flushes = kvm_stat("remote_tlb_flush") - flushes;
+	must(flushes <= DATA / 8, "%ld TLB flushes of the guest for %d merged pages",
+	     flushes, DATA);
+	/* Nothing is left that would let it write to what it shares. */
+	guest_run(&g, 1, 1);
+	guest_check(&g, "written");
+}
+
 #else
+
+static void test_stays_mapped(void)
+{
+	skip("the guest's program is for x86");
+}
 
 static void test_guest_writes(void)
 {
@@ -287,6 +373,7 @@ static void test_guest_writes(void)
 static const struct ksm_case cases[] = {
 	{ "told_once", test_told_once },
 	{ "guest_writes", test_guest_writes },
+	{ "stays_mapped", test_stays_mapped },
 	{ }
 };
 
