@@ -45,7 +45,7 @@ readonly COMPLAINT='WARNING: |BUG: |kernel BUG at|Oops|KASAN: |UBSAN: |'\
 'Kernel panic|general protection fault|Bad page |Bad rss-counter|'\
 'blocked for more than [0-9]+ seconds|detected (stalls|expedited)|'\
 'self-detected stall|refcount_t: |possible recursive locking|'\
-'unreferenced object|new suspected memory leaks|list_(add|del) corruption|'\
+'list_(add|del) corruption|'\
 'bench host: '
 
 kernel='' results='' mem=1024 cpus=2 append='' timeout=600 shell=0
