@@ -22,6 +22,8 @@
 #                     SAMEPAGE_HOST_QEMU
 #   --keep DIR        one more folder of the machine that must stay visible
 #                     although it lies in /tmp, /run or /var/tmp
+#   --races FILE      of the data races that the kernel reports, only those are
+#                     complaints in which a function has a part that FILE names
 #   --shell           an interactive shell instead of a command; needs a tty
 #
 # Inside: the machine's own root read-only at the same paths (the checkout and
@@ -49,7 +51,7 @@ readonly COMPLAINT='WARNING: |BUG: |kernel BUG at|Oops|KASAN: |UBSAN: |'\
 'bench host: '
 
 kernel='' results='' mem=1024 cpus=2 append='' timeout=600 shell=0
-accel=${SAMEPAGE_ACCEL:-auto}
+accel=${SAMEPAGE_ACCEL:-auto} races=''
 qemu=${SAMEPAGE_HOST_QEMU:-/usr/bin/qemu-system-x86_64}
 command=() keep=()
 
@@ -71,6 +73,7 @@ parse_args() {
         --mem) mem=$2 ;;
         --cpus) cpus=$2 ;;
         --append) append=$2 ;;
+        --races) races=$2 ;;
         --timeout) timeout=$2 ;;
         --accel) accel=$2 ;;
         --qemu) qemu=$2 ;;
@@ -95,6 +98,7 @@ check_args() {
     auto | tcg | kvm | icount) ;;
     *) die "accel=$accel: must be auto, tcg, kvm or icount" ;;
     esac
+    [[ -z $races || -r $races ]] || die "--races $races: cannot be read"
     [[ -x $qemu ]] || die "boot.sh: no $qemu: run scripts/setup.sh"
     [[ -x /bin/busybox ]] || die "boot.sh: no /bin/busybox: run scripts/setup.sh"
     check_memory $((mem + 256)) "the bench host"
@@ -239,12 +243,33 @@ choose_accel() {
     fi
 }
 
+# complaints - what there is in the log, with what follows it.  A race is told as
+# "data-race in ONE / OTHER", or as "in ONE+OFFSET" if the other is not known.
+complaints() {
+    awk -v complaint="$COMPLAINT" -v races="$races" '
+        function is_ours(title,    name, n, i) {
+            if (!races || !sub(/.*BUG: KCSAN: .* in /, "", title))
+                return 1
+            n = split(title, name, " / ")
+            for (i = 1; i <= n; i++) {
+                sub(/[+ \r].*/, "", name[i])
+                if (name[i] in ours)
+                    return 1
+            }
+            return 0
+        }
+        BEGIN { while (races && (getline name < races) > 0) ours[name] }
+        $0 ~ complaint && is_ours($0) { left = 26 }
+        left-- > 0' "$results/console.log"
+}
+
 # report RC - turn what happened into the exit status
 report() {
-    local rc=$1
-    if grep -qaE "$COMPLAINT" "$results/console.log" 2>/dev/null; then
+    local rc=$1 found=
+    [[ ! -e $results/console.log ]] || found=$(complaints)
+    if [[ $found ]]; then
         say "the bench host's kernel complained ($results/console.log):"
-        grep -aE -A 25 "$COMPLAINT" "$results/console.log" | sed -n 1,120p >&2
+        sed -n 1,120p <<<"$found" >&2
         exit $RC_KERNEL
     fi
     if [[ -s $control/status ]]; then

@@ -204,14 +204,15 @@ last_try() {
 # host; that its kernel had nothing to complain about is a test of its own.
 # It has two CPUs, or the caller's $cpus.
 in_bench() {
-    local layer=$1 kernel=$2 mem=$3 seconds=$4 append=$5 dir rc=0 try=
+    local layer=$1 kernel=$2 mem=$3 seconds=$4 append=$5 dir rc=0 try='' races=()
     shift 5
     dir=$RESULTS/$layer
     rm -rf "$dir"
     [[ $layer != e2e* ]] || try=last_try
+    [[ $layer != kcsan ]] || races=(--races "$kernel/ksm-symbols")
     tap "$layer" $try "$SP_TOP/scripts/boot.sh" --kernel "$kernel" \
         --mem "$mem" --cpus "${cpus:-2}" --timeout "$seconds" \
-        --append "$append" --results "$dir" -- "$@"
+        --append "$append" --results "$dir" "${races[@]}" -- "$@"
     [[ ! -s $RESULTS/$layer.rc ]] || rc=$(cat "$RESULTS/$layer.rc")
     case $rc in
     97) record fail "$layer: bench host" "it died, see $dir/console.log" ;;
@@ -227,8 +228,7 @@ kernel_tests() {
     shift 4
     kernel=$(artefact kernel "$variant") || return 0
     selftests=$(artefact selftests) || return 0
-    [[ $variant != kcsan ]] ||
-        with=("$SP_TOP/tests/kernel/with-kcsan.sh" "$kernel/ksm-symbols")
+    [[ $variant != kcsan ]] || with=("$SP_TOP/tests/kernel/with-kcsan.sh")
     in_bench "$layer" "$kernel" "$mem" "$seconds" \
         "numa=fake=2 movablecore=768M" "${with[@]}" \
         "$SP_TOP/tests/kernel/run-tests.sh" "$selftests" "$@"
