@@ -3,7 +3,7 @@
 #
 # Builds one thing and prints the folder of the finished artefact.
 #
-# usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs
+# usage: build.sh kernel ours|mainline|debug|kcsan|faults|no-sysfs
 #                                                bzImage config System.map
 #                                                vmlinux ksm-symbols
 #        build.sh kernel uml-ours|uml-mainline   the same without bzImage: vmlinux
@@ -115,12 +115,12 @@ kernel_fragments() {
     case $1 in
     ours) printf '%s\n' $dir/base.config $dir/engine-samepage.config ;;
     mainline) printf '%s\n' $dir/base.config $dir/engine-mainline.config ;;
-    debug | kcsan) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
+    debug | kcsan | faults) printf '%s\n' $dir/base.config $dir/engine-samepage.config \
         "$dir/$1.config" ;;
     no-sysfs) printf '%s\n' $dir/no-sysfs.config ;;
     uml-ours) printf '%s\n' $dir/uml.config $dir/engine-samepage.config ;;
     uml-mainline) printf '%s\n' $dir/uml.config $dir/engine-mainline.config ;;
-    *) die "kernel $1: must be ours, mainline, debug, kcsan, no-sysfs," \
+    *) die "kernel $1: must be ours, mainline, debug, kcsan, faults, no-sysfs," \
         "uml-ours or uml-mainline" ;;
     esac
 }
@@ -421,7 +421,8 @@ guest:) build_by_folder guest tests/guest ;;
 e2e:) build_by_folder e2e tests/e2e tests/guest hw/ksm include/hw/ksm ;;
 soak:) build_by_folder soak tests/soak kernel/tools/testing/selftests/ksm ;;
 bench:) build_by_folder bench tests/bench ;;
-*) die "usage: build.sh kernel ours|mainline|debug|kcsan|no-sysfs|uml-ours|uml-mainline |" \
+*) die "usage: build.sh kernel ours|mainline|debug|kcsan|faults|no-sysfs|" \
+    "uml-ours|uml-mainline |" \
     "qemu|qemu-tests [sanitize|without] | selftests | vm-selftests | unit |" \
     "guest | e2e | soak | bench" ;;
 esac

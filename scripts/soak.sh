@@ -4,20 +4,21 @@
 # `make soak`: processes and KVM guests in a storm, all memory verified.
 #
 # usage: [MINUTES=1..1440] [GUESTS=0..8] [RAM=128..2048] [WORKERS=1..32]
-#        [SOAK_KERNEL=ours|mainline|debug] soak.sh
+#        [SOAK_KERNEL=faults|ours|mainline|debug] soak.sh
 #
 # MINUTES (30) is how long the storm lasts, start-up and end not counted; GUESTS
 # (2) of RAM (192) MiB each, none by default on the debug kernel, where they are
-# too slow.  A guest that is reset without a word, as emulated SVM does, is started
-# anew and counted; more than two, and one for each five minutes of a guest, are a
-# failure.  Results: build/soak.json, and everything else in build/soak/.  Exit
-# status 0 only if no byte was wrong, all counters agreed at every pass, all
-# memory came back and the kernel had nothing to complain about.
+# too slow.  The kernel faults is ours, but allocations of ksmd fail now and then.
+# A guest that is reset without a word, as emulated SVM does, is started anew and
+# counted; more than two, and one for each five minutes of a guest, are a failure.
+# Results: build/soak.json, and everything else in build/soak/.  Exit status 0 only
+# if no byte was wrong, all counters agreed at every pass, all memory came back and
+# the kernel had nothing to complain about.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-minutes=${MINUTES-30} variant=${SOAK_KERNEL-ours}
+minutes=${MINUTES-30} variant=${SOAK_KERNEL-faults}
 workers=${WORKERS-6} ram=${RAM-192}
 guests=2
 [[ $variant != debug ]] || guests=0
@@ -35,9 +36,9 @@ check() {
     check_range RAM "$ram" 128 2048
     check_range WORKERS "$workers" 1 32
     case $variant in
-    ours | mainline) ;;
+    faults | ours | mainline) ;;
     debug) readonly DEBUG_MIB=1024 ;;
-    *) die "SOAK_KERNEL=$variant: must be ours, mainline or debug" ;;
+    *) die "SOAK_KERNEL=$variant: must be faults, ours, mainline or debug" ;;
     esac
     minutes=$((10#$minutes)) guests=$((10#$guests))
     ram=$((10#$ram)) workers=$((10#$workers))
