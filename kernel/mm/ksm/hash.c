@@ -2,13 +2,12 @@
 /* Keyed content hash of a page: see hash.h. */
 #include "hash.h"
 
-/* One product of NH: two words, each with its part of the key, modulo 2^64. */
-static inline u64 nh_pair(u64 words, const u32 *key)
-{
-	u32 low = (u32)words + key[0];
-	u32 high = (u32)(words >> 32) + key[1];
+typedef unsigned __int128 ksm_u128;
 
-	return (u64)low * high;
+/* One product of NH: two words, each with its part of the key, modulo 2^64. */
+static inline ksm_u128 nh_pair(const u64 *words, const u64 *key)
+{
+	return (ksm_u128)(words[0] + key[0]) * (words[1] + key[1]);
 }
 
 /* Spread every bit over all of them: the callers use parts of the hash. */
@@ -31,20 +30,20 @@ static u64 finish(u64 sum)
  */
 u64 ksm_hash_page(const struct ksm_hash_key *key, const void *page)
 {
-	const u64 *words = page;
-	const u32 *nh = key->nh;
-	u64 first = 0, second = 0;
+	const u64 *words = page, *nh = key->nh;
+	ksm_u128 even = 0, odd = 0;
 	unsigned int i;
 
-	for (i = 0; i < KSM_HASH_WORDS / 2; i++, nh += 2) {
-		u64 pair = words[i];
-
-		first += nh_pair(pair, nh);
-		second += nh_pair(pair, nh + KSM_HASH_SHIFT);
+	/* Two sums, as one would wait for its own carry. */
+	for (i = 0; i < KSM_HASH_WORDS; i += 4) {
+		even += nh_pair(words + i, nh + i);
+		odd += nh_pair(words + i + 2, nh + i + 2);
 	}
+	even += odd;
 	/*
-	 * A sum can differ in its upper bits only, and two multiples of 2^31 would
-	 * cancel out far too often: mix the first before the second is added.
+	 * A sum can differ in few of its bits, which could cancel out if its halves
+	 * were just added: mix the first before the second is added.
 	 */
-	return finish(finish(first + key->mix[0]) + second + key->mix[1]);
+	return finish(finish((u64)even + key->mix[0]) +
+		      (u64)(even >> 64) + key->mix[1]);
 }
