@@ -12,6 +12,7 @@
 #include <linux/bug.h>
 #include <linux/build_bug.h>
 #include <linux/errno.h>
+#include <linux/minmax.h>
 #include <linux/string.h>
 #include "check.h"
 #include "chunk.h"
@@ -374,6 +375,23 @@ void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot)
 	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_EMPTY &&
 	    ksm_chunk_age(chunk, slot) < KSM_AGE_MAX)
 		chunk->rec[slot] += 1U << KSM_REC_AGE_SHIFT;
+}
+
+/**
+ * ksm_chunk_youngest() - how old is the youngest page of a chunk?
+ * @chunk: the chunk
+ *
+ * Context: caller serialises calls on @chunk. Takes time in proportion to its size.
+ * Return: 0 to %KSM_AGE_MAX; 0 if a page is empty.
+ */
+unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk)
+{
+	u32 youngest = KSM_REC_AGE_MASK;
+	unsigned int at;
+
+	for (at = 0; at < KSM_CHUNK_PAGES; at++)
+		youngest = min(youngest, chunk->rec[at] & KSM_REC_AGE_MASK);
+	return youngest >> KSM_REC_AGE_SHIFT;
 }
 
 static bool ksm_chunk_validate_slot(const struct ksm_chunk *chunk,

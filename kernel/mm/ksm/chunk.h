@@ -64,6 +64,7 @@ void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping);
 struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
 				    const struct ksm_mem_ops *mem);
+unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk);
 void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot);
 bool ksm_chunk_validate(const struct ksm_chunk *chunk);
 

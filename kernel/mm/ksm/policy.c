@@ -8,6 +8,9 @@
 /* 48 days. Longer passes count as this long, so that no product overflows. */
 #define KSM_LONGEST_SCAN	(1U << 22)
 
+/* From this age on a page's period is the longest. */
+#define KSM_OLD_AGE	9
+
 /**
  * ksm_policy_skip_period() - in every how many passes is a page worth a look?
  * @age: passes that the page went through without being merged
@@ -27,22 +30,35 @@ unsigned int ksm_policy_skip_period(unsigned int age)
 		return 2;
 	if (age <= 5)
 		return 3;
-	return age <= 8 ? 5 : 9;
+	return age < KSM_OLD_AGE ? 5 : 9;
+}
+
+/**
+ * ksm_policy_is_old() - has a page reached the longest period?
+ * @age: passes that the page went through without being merged
+ *
+ * All pages of a chunk that are as old as that are due in the same passes.
+ *
+ * Context: any.
+ */
+bool ksm_policy_is_old(unsigned int age)
+{
+	return age >= KSM_OLD_AGE;
 }
 
 /**
  * ksm_policy_skips() - is a page passed by in this pass?
  * @age: passes that the page went through without being merged
- * @slot: a number that differs between neighbours: spreads pages of one age over
- *        the passes, so that none of these has all the work
+ * @chunk: the number of its chunk: spreads chunks of one age over the passes, so that
+ *         none of these has all the work; the pages of one are due at once
  * @pass: number of the pass
  *
  * Context: any.
  * Return: true if the page is not to be looked at.
  */
-bool ksm_policy_skips(unsigned int age, u32 slot, u64 pass)
+bool ksm_policy_skips(unsigned int age, u32 chunk, u64 pass)
 {
-	return (pass + slot) % ksm_policy_skip_period(age);
+	return (pass + chunk) % ksm_policy_skip_period(age);
 }
 
 /* In memory at rest one page in so many may be new. */

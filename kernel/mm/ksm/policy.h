@@ -30,7 +30,8 @@ struct ksm_advice_input {
 };
 
 unsigned int ksm_policy_skip_period(unsigned int age);
-bool ksm_policy_skips(unsigned int age, u32 slot, u64 pass);
+bool ksm_policy_is_old(unsigned int age);
+bool ksm_policy_skips(unsigned int age, u32 chunk, u64 pass);
 
 bool ksm_policy_is_fresh(u64 fresh, u64 looked);
 u64 ksm_policy_rest_ns(u64 cpu_ns, u32 cpu_percent);

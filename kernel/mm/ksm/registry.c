@@ -333,6 +333,21 @@ free_chunk:
 }
 
 /**
+ * ksm_slot_find_chunk - find the chunk at an address
+ * @slot: a borrowed slot
+ * @addr: an address in the chunk
+ *
+ * Context: ksm_scan_mutex held.
+ * Return: the chunk, or NULL if there is none.
+ */
+struct ksm_mm_chunk *ksm_slot_find_chunk(struct ksm_mm_slot *slot,
+					 unsigned long addr)
+{
+	lockdep_assert_held(&ksm_scan_mutex);
+	return xa_load(&slot->chunks, chunk_number(addr));
+}
+
+/**
  * ksm_slot_chunk - find or make the chunk at an address
  * @slot: a borrowed slot
  * @start: address of the chunk, 2 MiB aligned
@@ -342,10 +357,8 @@ free_chunk:
  */
 struct ksm_mm_chunk *ksm_slot_chunk(struct ksm_mm_slot *slot, unsigned long start)
 {
-	struct ksm_mm_chunk *mc;
+	struct ksm_mm_chunk *mc = ksm_slot_find_chunk(slot, start);
 
-	lockdep_assert_held(&ksm_scan_mutex);
-	mc = xa_load(&slot->chunks, chunk_number(start));
 	return mc ? mc : chunk_new(slot, start);
 }
 

@@ -33,6 +33,8 @@ void ksm_cursor_return(enum ksm_cursor cursor, struct ksm_mm_slot *slot,
 void ksm_registry_retire(struct ksm_mm_slot *slot);
 void ksm_registry_reap(void);
 
+struct ksm_mm_chunk *ksm_slot_find_chunk(struct ksm_mm_slot *slot,
+					 unsigned long addr);
 struct ksm_mm_chunk *ksm_slot_chunk(struct ksm_mm_slot *slot,
 				    unsigned long start);
 void ksm_slot_purge(struct ksm_mm_slot *slot, unsigned long from,

@@ -24,9 +24,9 @@
 #include "node.h"
 #include "offer.h"
 #include "pace.h"
-#include "policy.h"
 #include "registry.h"
 #include "scan.h"
+#include "skip.h"
 #include "walk.h"
 
 /**
@@ -98,33 +98,6 @@ void ksm_scan_resume(void)
 	WRITE_ONCE(scan.offlining, false);
 	mutex_unlock(&ksm_scan_mutex);
 	wake_up_all(&scan.wake);
-}
-
-/*
- * Is a page to be passed by? What is merged, or was until it was written to, is
- * looked at in each pass, so that the counters keep up.
- */
-static bool passes_by(struct ksm_chunk *chunk, const struct ksm_walk_item *item)
-{
-	if (item->is_kpage || !ksm_get_smart_scan() ||
-	    ksm_chunk_state(chunk, item->slot) == KSM_PAGE_STABLE)
-		return false;
-	return ksm_policy_skips(ksm_chunk_age(chunk, item->slot), item->slot,
-				scan.pass);
-}
-
-/* Decide which pages of a lane to look at, before they are hashed. */
-static void choose(struct ksm_mm_slot *slot, struct ksm_lane *lane)
-{
-	struct ksm_walk *walk = &lane->walk;
-	struct ksm_mm_chunk *mc;
-	unsigned int i;
-
-	bitmap_zero(lane->look, KSM_WALK_PAGES);
-	mc = walk->nr ? ksm_slot_chunk(slot, walk->start) : NULL;
-	for (i = 0; mc && i < walk->nr; i++)
-		if (walk->item[i].page && !passes_by(&mc->c, &walk->item[i]))
-			__set_bit(i, lane->look);
 }
 
 /* Let one page find its like. Returns whether it was seen for the first time. */
@@ -240,9 +213,6 @@ out:
 	return nr;
 }
 
-/* Passing by so many pages counts as looking at one. */
-#define SKIPS_PER_LOOK	16
-
 /* See to the pages of one lane, and forget what it did not see. Returns the looks. */
 static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
 			      unsigned long held_until)
@@ -260,24 +230,31 @@ static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
 	ksm_offer_sweep(slot->domain, looked);
-	return looked + DIV_ROUND_UP(skipped, SKIPS_PER_LOOK);
+	return looked + ksm_skip_looks(skipped);
 }
 
 /* Look at up to @max pages of the slot under the cursor. Returns how many. */
 static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 {
-	unsigned int looked = 0, nr, i;
+	unsigned int passed_by, looked, nr, i;
 	unsigned long held_until, end;
 	bool done = false;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	nr = walk_lanes(slot, max);
+	passed_by = ksm_skip_chunks(slot, scan.pass);
+	scan.pages_skipped += passed_by;
+	looked = ksm_skip_looks(passed_by);
+	if (looked >= max) {
+		ksm_cursor_return(KSM_CURSOR_SCAN, slot, false);
+		return max;
+	}
+	nr = walk_lanes(slot, max - looked);
 	if (!nr) {
 		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
-		return 0;
+		return looked;
 	}
 	for (i = 0; i < nr; i++)
-		choose(slot, &scan.lane[i]);
+		ksm_skip_choose(slot, &scan.lane[i], scan.pass);
 	ksm_lanes_hash(slot->domain, scan.lane, nr);
 	held_until = scan.lane[nr - 1].walk.next;
 	for (i = 0; i < nr; i++) {

@@ -403,12 +403,40 @@ static void references_name_pages(void)
 	}
 }
 
+/* It takes all pages to be old, and one of them to be young again. */
+static void youngest_is_the_least_age(void)
+{
+	struct ksm_tally total = {}, own = {};
+	struct ksm_chunk *chunk = harness_keep(sizeof(*chunk));
+	u32 slot, age;
+
+	ksm_chunk_init(chunk, 1, &total, &own);
+	CHECK(!ksm_chunk_youngest(chunk), "an empty chunk");
+	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
+		ksm_chunk_set_volatile(chunk, slot, rnd());
+	for (age = 1; age <= KSM_AGE_MAX + 1; age++) {
+		for (slot = 0; slot < KSM_CHUNK_PAGES; slot++) {
+			CHECK(ksm_chunk_youngest(chunk) == age - 1 ||
+			      age > KSM_AGE_MAX, "page %u, age %u", slot, age);
+			ksm_chunk_grow_older(chunk, slot);
+		}
+		CHECK(ksm_chunk_youngest(chunk) == (age > KSM_AGE_MAX ?
+						    KSM_AGE_MAX : age),
+		      "age %u", age);
+	}
+	slot = rnd() % KSM_CHUNK_PAGES;
+	ksm_chunk_clear(chunk, slot, &harness_mem);
+	CHECK(!ksm_chunk_youngest(chunk), "page %u is empty", slot);
+	ksm_chunk_destroy(chunk, &harness_mem);
+}
+
 static const struct harness_test tests[] = {
 	{ "chunk: equals the model", equals_model },
 	{ "chunk: equals the model when allocations fail",
 	  equals_model_when_allocations_fail },
 	{ "chunk: every hash bit counts", every_hash_bit_counts },
 	{ "chunk: the age saturates and survives", age_saturates_and_survives },
+	{ "chunk: the youngest is the least age", youngest_is_the_least_age },
 	{ "chunk: misuse warns and changes nothing", misuse_warns_and_changes_nothing },
 	{ "chunk: memory follows what merged", memory_follows_what_merged },
 	{ "chunk: a reservation fails cleanly", reservation_fails_cleanly },

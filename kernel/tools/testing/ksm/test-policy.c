@@ -19,51 +19,56 @@ static void old_pages_are_looked_at_seldom(void)
 		CHECK(ksm_policy_skip_period(age) == 9, "age %u: %u", age,
 		      ksm_policy_skip_period(age));
 	CHECK(ksm_policy_skip_period(~0U) == 9, "%u", ksm_policy_skip_period(~0U));
+	/* Old is what shares the longest period with all that is older. */
+	for (age = 0; age <= 300; age++)
+		CHECK(ksm_policy_is_old(age) == (ksm_policy_skip_period(age) == 9),
+		      "age %u", age);
 }
 
 /* In as many passes as its period has, a page is looked at once. */
 static void no_page_is_forgotten(void)
 {
 	unsigned int age, i, looks, period;
-	u32 slot;
+	u32 chunk;
 	u64 pass;
 
 	for (age = 0; age < 40; age++) {
 		period = ksm_policy_skip_period(age);
 		for (i = 0; i < 1000; i++) {
-			slot = rnd();
+			chunk = rnd();
 			looks = 0;
-			/* Where pass + slot wraps, one look may come late. */
+			/* Where pass + chunk wraps, one look may come late. */
 			for (pass = rnd() >> 1; looks < period; looks++) {
-				if (!ksm_policy_skips(age, slot, pass + looks))
+				if (!ksm_policy_skips(age, chunk, pass + looks))
 					break;
 			}
-			CHECK(looks < period, "age %u, slot %u", age, slot);
+			CHECK(looks < period, "age %u, chunk %u", age, chunk);
 			pass += looks;
 			for (looks = 1; looks < period; looks++)
-				CHECK(ksm_policy_skips(age, slot, pass + looks),
+				CHECK(ksm_policy_skips(age, chunk, pass + looks),
 				      "age %u: again after %u passes", age, looks);
-			CHECK(!ksm_policy_skips(age, slot, pass + period),
+			CHECK(!ksm_policy_skips(age, chunk, pass + period),
 			      "age %u: not after %u passes", age, period);
 		}
 	}
 }
 
-/* Pages of one age: in each pass the same share of a chunk is looked at. */
+/* Chunks of one age: in each pass the same share of them is looked at. */
 static void no_pass_is_heavy(void)
 {
+	enum { NR_CHUNKS = 512 };
 	unsigned int age, looks, period;
-	u32 slot;
+	u32 chunk;
 	u64 pass;
 
 	for (age = 0; age < 40; age++) {
 		period = ksm_policy_skip_period(age);
 		for (pass = 0; pass < 30; pass++) {
 			looks = 0;
-			for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
-				looks += !ksm_policy_skips(age, slot, pass);
-			CHECK(looks == KSM_CHUNK_PAGES / period ||
-			      looks == DIV_ROUND_UP(KSM_CHUNK_PAGES, period),
+			for (chunk = 0; chunk < NR_CHUNKS; chunk++)
+				looks += !ksm_policy_skips(age, chunk, pass);
+			CHECK(looks == NR_CHUNKS / period ||
+			      looks == DIV_ROUND_UP(NR_CHUNKS, period),
 			      "age %u, pass %llu: %u looks", age, pass, looks);
 		}
 	}

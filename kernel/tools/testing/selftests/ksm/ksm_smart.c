@@ -272,6 +272,74 @@ static void test_switched_off(void)
 	area_check_each(q, 20, 1, "new");
 }
 
+/* Whatever its alignment, two of its page tables are full. */
+#define TABLES_PAGES	1536
+
+/* Wait until @want pages are known; fails after @most passes. */
+static void known_within(long want, long most, const char *what)
+{
+	long start = ksm_read("full_scans");
+	struct ksm_counts c;
+
+	for (;;) {
+		ksm_get_counts(&c);
+		if (c.unshared + c.pvolatile + c.shared + c.sharing == want)
+			return;
+		must(ksm_read("full_scans") - start <= most,
+		     "%s: unshared %ld, volatile %ld, shared %ld, sharing %ld are not %ld in all, %ld passes later",
+		     what, c.unshared, c.pvolatile, c.shared, c.sharing, want,
+		     ksm_read("full_scans") - start);
+		nap_ms(5);
+	}
+}
+
+/* Whole page tables of old pages are passed by as they are, and counted. */
+static void test_tables_rest(void)
+{
+	struct looks n;
+	char *p;
+
+	smart_start(1);
+	p = area_each(TABLES_PAGES, 1);
+	grow_old(2 * TO_AGE);
+	n = count_looks(2 * LONGEST_SKIP);
+	expect_looks(&n, TABLES_PAGES);
+	must(n.scanned <= TABLES_PAGES * n.passes / 6 &&
+	     n.scanned >= TABLES_PAGES * (n.passes / LONGEST_SKIP - 1),
+	     "%d old pages were looked at %ld times in %ld passes",
+	     TABLES_PAGES, n.scanned, n.passes);
+	ksm_expect("unique pages", 0, 0, TABLES_PAGES, 0);
+	area_check_each(p, TABLES_PAGES, 1, "unique");
+}
+
+/* What becomes of old pages under a page table that rests is found in time. */
+static void test_resting_tables_change(void)
+{
+	const size_t third = TABLES_PAGES / 3;
+	char *p, *q;
+
+	smart_start(1);
+	p = area_each(TABLES_PAGES, 1);
+	q = area_same(10, 9000);
+	grow_old(2 * TO_AGE);
+	ksm_expect("10 copies", 1, 9, TABLES_PAGES, 0);
+	/* Every page changes into what others share. */
+	area_fill_same(p, third, 9000);
+	merged_within(p, third, 2 * LONGEST_SKIP + 2,
+		      "old pages that became equal to merged ones");
+	area_check_same(p, third, 9000, "merged");
+	/* Half of them go, and the others' advice. */
+	must(!madvise(p, TABLES_PAGES / 2 * page_size, MADV_DONTNEED),
+	     "MADV_DONTNEED: %m");
+	known_within(10 + TABLES_PAGES / 2, LONGEST_SKIP + 2, "half of it discarded");
+	area_advise(page_at(p, TABLES_PAGES / 2), TABLES_PAGES / 2,
+		    MADV_UNMERGEABLE);
+	known_within(10, 3, "advice taken back");
+	area_check_each(page_at(p, TABLES_PAGES / 2), TABLES_PAGES / 2,
+			1 + TABLES_PAGES / 2, "without advice");
+	area_check_same(q, 10, 9000, "merged");
+}
+
 static const struct ksm_case cases[] = {
 	{ "values", test_values },
 	{ "off", test_off },
@@ -283,6 +351,8 @@ static const struct ksm_case cases[] = {
 	  "two pages that are skipped in turns never meet" },
 	{ "old_changes", test_old_changes },
 	{ "switched_off", test_switched_off },
+	{ "tables_rest", test_tables_rest },
+	{ "resting_tables_change", test_resting_tables_change },
 	{ }
 };
 
