@@ -24,6 +24,7 @@
 
 #include "../internal.h"
 #include "batch.h"
+#include "huge.h"
 #include "kpage.h"
 #include "node.h"
 #include "offer.h"
@@ -273,6 +274,18 @@ static void promote_run(struct ksm_batch *batch, struct ksm_merge_run *run,
 	run->nr = 0;
 }
 
+static enum ksm_refusal split_candidate(struct ksm_batch *batch,
+					const struct ksm_promotion *p,
+					struct page *page)
+{
+	bool is_huge = PageTransCompound(page);
+	enum ksm_refusal why = ksm_split_page(page);
+
+	if (is_huge && !why)
+		ksm_huge_was_split(batch->domain, p->mc);
+	return why;
+}
+
 /*
  * Get a candidate's page, made small. A huge page can be split since no other page
  * of it is held: the first one that the batch wants splits it.
@@ -296,7 +309,7 @@ static enum ksm_refusal get_candidate(struct ksm_batch *batch,
 		 ksm_domain_nid(batch->domain, p->like))
 		why = KSM_REFUSED_NODE;
 	else
-		why = ksm_split_page(*page);
+		why = split_candidate(batch, p, *page);
 	if (why)
 		put_page(*page);
 	return why;
@@ -493,6 +506,8 @@ static void settle_joining(struct ksm_batch *batch, struct ksm_joining *j)
 	ksm_domain_refused(batch->domain, mm, j->why, 1);
 	if (j->why)
 		ksm_mapping_free(j->mapping);
+	else
+		ksm_huge_merged(batch->domain, batch->mc, j->slot);
 	if (p && j->why)
 		ksm_offer_add(batch->domain, batch->mc, j->slot, j->page, j->hash);
 	if (p && !j->why) {
@@ -512,6 +527,7 @@ static void settle_promotion(struct ksm_batch *batch, struct ksm_promotion *p)
 		return;
 	}
 	if (p->sharing) {
+		ksm_huge_merged(batch->domain, p->mc, p->slot);
 		ksm_offer_del(batch->domain, p->mc, p->slot, p->page, p->hash);
 	} else {
 		ksm_unmerge_address(ksm_chunk_mm(p->mc), promotion_address(p));

@@ -80,6 +80,7 @@ const struct ksm_limits *ksm_get_limits(void);
 int ksm_set_max_page_sharing(unsigned int sharers);
 int ksm_set_merge_across_nodes(bool across);
 void ksm_set_use_zero_pages(bool use);
+int ksm_set_huge_split_min(unsigned int pages);
 void ksm_set_prune_millisecs(unsigned int msecs);
 
 int ksm_sysfs_init(void);

@@ -139,6 +139,7 @@ int ksm_domain_init(struct ksm_domain *domain)
 		.max_page_sharing = 256,
 		.merge_across_nodes = true,
 		.prune_millisecs = 2000,
+		.huge_split_min = 16,
 	};
 	get_random_bytes(&domain->key, sizeof(domain->key));
 	domain->zero_hash = ksm_domain_hash(domain, ZERO_PAGE(0));

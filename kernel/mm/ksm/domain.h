@@ -42,12 +42,15 @@ extern const struct ksm_mem_ops ksm_kernel_mem;
  * @use_zero_pages: merge pages of zeroes with the kernel's zero page
  * @merge_across_nodes: pages of different NUMA nodes may share
  * @prune_millisecs: how often nodes without a page are looked for in chains
+ * @huge_split_min: a huge page is split if so many of its pages can be merged, 1 to
+ *	KSM_CHUNK_PAGES
  */
 struct ksm_limits {
 	unsigned int max_page_sharing;
 	bool use_zero_pages;
 	bool merge_across_nodes;
 	unsigned int prune_millisecs;
+	unsigned int huge_split_min;
 };
 
 /**
@@ -70,6 +73,8 @@ struct ksm_domain_node {
  * @zero_hash: hash of a page of zeroes
  * @chunks: chunk id -> struct ksm_mm_chunk
  * @nr_chunks: how many there are
+ * @huge_splits: huge pages split to merge some of them, ever
+ * @huge_merged: pages of those that were merged, ever
  * @idle: stable nodes without sharers
  * @node: indexes by NUMA node; all in the first if merge_across_nodes
  * @nr_nodes: entries of @node
@@ -84,6 +89,8 @@ struct ksm_domain {
 	u64 zero_hash;
 	struct xarray chunks;
 	unsigned long nr_chunks;
+	u64 huge_splits;
+	u64 huge_merged;
 	struct list_head idle;
 	struct ksm_domain_node *node;
 	unsigned int nr_nodes;

@@ -8,6 +8,7 @@
 #include <linux/pagemap.h>
 #include <trace/events/ksm.h>
 
+#include "huge.h"
 #include "join.h"
 #include "kpage.h"
 #include "merge.h"
@@ -16,19 +17,24 @@
 
 /**
  * ksm_join_prepare - find out what can be refused at no cost to the page's owner
- * @s: the scanned page; made small if it is part of a huge page
+ * @domain: the domain
+ * @s: the scanned page, which has a like; made small if it is part of a huge page
  *
  * Context: No page lock or mmap_lock held by the caller is needed. May sleep.
  * Return: KSM_REFUSED_NONE, or why it cannot be merged.
  */
-enum ksm_refusal ksm_join_prepare(struct ksm_scanned *s)
+enum ksm_refusal ksm_join_prepare(struct ksm_domain *domain,
+				  struct ksm_scanned *s)
 {
 	enum ksm_refusal why;
 
 	if (PageTransCompound(s->page)) {
+		if (!ksm_huge_pays(domain, s->mc, s->slot, s->page))
+			return KSM_REFUSED_HUGE;
 		why = ksm_split_page(s->page);
 		if (why)
 			return why;
+		ksm_huge_was_split(domain, s->mc);
 		s->was_split = true;
 	}
 	return ksm_page_is_pinned(s->page, 1) ? KSM_REFUSED_PINNED :

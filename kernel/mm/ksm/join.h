@@ -35,7 +35,8 @@ static inline unsigned long ksm_scanned_address(const struct ksm_scanned *s)
 	return ksm_chunk_address(s->mc, s->slot);
 }
 
-enum ksm_refusal ksm_join_prepare(struct ksm_scanned *s);
+enum ksm_refusal ksm_join_prepare(struct ksm_domain *domain,
+				  struct ksm_scanned *s);
 enum ksm_refusal ksm_join_zero(struct ksm_scanned *s);
 enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s);
 bool ksm_join_holds(struct ksm_scanned *s, const struct ksm_mapping *mapping);

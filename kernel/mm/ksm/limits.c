@@ -82,6 +82,20 @@ void ksm_set_use_zero_pages(bool use)
 }
 
 /**
+ * ksm_set_huge_split_min - set how much must be gained for a huge page to be split
+ * @pages: so many of its pages can be merged, 1 to KSM_CHUNK_PAGES
+ *
+ * Return: 0; -EINVAL if it is out of range.
+ */
+int ksm_set_huge_split_min(unsigned int pages)
+{
+	if (!pages || pages > KSM_CHUNK_PAGES)
+		return -EINVAL;
+	WRITE_ONCE(ksm_default_domain.limits.huge_split_min, pages);
+	return 0;
+}
+
+/**
  * ksm_set_prune_millisecs - set how often idle nodes in chains are looked at
  * @msecs: any number
  */

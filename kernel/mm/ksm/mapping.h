@@ -6,6 +6,7 @@
 #ifndef _MM_KSM_MAPPING_H
 #define _MM_KSM_MAPPING_H
 
+#include <linux/bitmap.h>
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -41,6 +42,8 @@ struct ksm_mm_slot {
  * @c: the page records
  * @owner: the registered mm it belongs to
  * @start: address of the chunk's first page
+ * @has_like: pages of huge pages that had a like when last looked at: see huge.c
+ * @was_huge: pages of huge pages that were split here, and not merged since
  *
  * Changed under ksm_scan_mutex only.
  */
@@ -48,6 +51,8 @@ struct ksm_mm_chunk {
 	struct ksm_chunk c;
 	struct ksm_mm_slot *owner;
 	unsigned long start;
+	DECLARE_BITMAP(has_like, KSM_CHUNK_PAGES);
+	DECLARE_BITMAP(was_huge, KSM_CHUNK_PAGES);
 };
 
 /**

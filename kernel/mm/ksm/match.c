@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 
 #include "../internal.h"
+#include "huge.h"
 #include "join.h"
 #include "kpage.h"
 #include "match.h"
@@ -136,7 +137,7 @@ static bool merge_with_stable(struct ksm_batch *batch, struct ksm_scanned *s,
 	*full = found.full;
 	if (!found.node)
 		return false;
-	why = ksm_join_prepare(s);
+	why = ksm_join_prepare(batch->domain, s);
 	if (!why) {
 		ksm_batch_join(batch, s, hash, found.node, found.kpage);
 		return true;
@@ -160,9 +161,11 @@ static bool merge_with_zero(struct ksm_domain *domain, struct ksm_scanned *s,
 
 	if (!is_mergeable_zero(domain, hash))
 		return false;
-	why = ksm_join_prepare(s);
+	why = ksm_join_prepare(domain, s);
 	if (!why)
 		why = ksm_join_zero(s);
+	if (!why)
+		ksm_huge_merged(domain, s->mc, s->slot);
 	refused(domain, s, why);
 	return !why;
 }
@@ -215,6 +218,7 @@ static void match_anon_page(struct ksm_batch *batch, struct ksm_scanned *s)
 	bool is_new = ksm_chunk_state(chunk, s->slot) == KSM_PAGE_EMPTY;
 	u64 hash = s->hash;
 
+	ksm_huge_has_no_like(s->mc, s->slot);
 	if (!ksm_chunk_same_hash(chunk, s->slot, hash)) {
 		ksm_chunk_set_volatile(chunk, s->slot, hash);
 		if (!is_new)

@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 
 #include "../internal.h"
+#include "huge.h"
 #include "offer.h"
 #include "pair.h"
 #include "walk.h"
@@ -25,9 +26,19 @@ static enum ksm_refusal compare(struct ksm_domain *domain, struct page *page,
 					     KSM_REFUSED_DIFFERENT;
 }
 
+/* What one of two huge pages gains the other gains, too: neither is asked alone. */
+static bool both_pay(struct ksm_domain *domain, const struct ksm_offer *o,
+		     struct page *page, const struct ksm_scanned *s)
+{
+	bool other_pays = ksm_huge_pays(domain, o->mc, o->slot, page);
+
+	return ksm_huge_pays(domain, s->mc, s->slot, s->page) && other_pays;
+}
+
 /* Compare with the candidate's page. No reference on it is left. */
 static enum ksm_refusal compare_offer(struct ksm_domain *domain,
-				      const struct ksm_offer *o, struct page *like)
+				      const struct ksm_offer *o,
+				      const struct ksm_scanned *s)
 {
 	unsigned long addr = ksm_chunk_address(o->mc, o->slot);
 	struct mm_struct *mm = ksm_chunk_mm(o->mc);
@@ -39,7 +50,9 @@ static enum ksm_refusal compare_offer(struct ksm_domain *domain,
 	vma = ksm_find_vma(mm, addr);
 	page = vma ? ksm_walk_get_page(vma, addr) : NULL;
 	if (page) {
-		why = compare(domain, page, like);
+		why = compare(domain, page, s->page);
+		if (!why && !both_pay(domain, o, page, s))
+			why = KSM_REFUSED_HUGE;
 		put_page(page);
 	}
 	mmap_read_unlock(mm);
@@ -70,7 +83,7 @@ static enum ksm_pairing wait_for(struct ksm_batch *batch, struct ksm_scanned *s,
 		ksm_batch_flush(batch);
 		return KSM_PAIR_FLUSHED;
 	}
-	*why = ksm_join_prepare(s);
+	*why = ksm_join_prepare(batch->domain, s);
 	if (*why)
 		return KSM_PAIR_NONE;
 	ksm_batch_wait(batch, s, hash, p);
@@ -81,10 +94,10 @@ static enum ksm_pairing try_offer(struct ksm_batch *batch, struct ksm_scanned *s
 				  u64 hash, struct ksm_copy *full,
 				  const struct ksm_offer *o, enum ksm_refusal *why)
 {
-	*why = compare_offer(batch->domain, o, s->page);
+	*why = compare_offer(batch->domain, o, s);
 	/* Prepared without a reference on the other: they may be of one huge page. */
 	if (!*why)
-		*why = ksm_join_prepare(s);
+		*why = ksm_join_prepare(batch->domain, s);
 	if (*why)
 		return KSM_PAIR_NONE;
 	ksm_batch_promote(batch, s, hash, o->mc, o->slot, full);

@@ -157,6 +157,17 @@ static int stable_node_chains_prune_millisecs_set(unsigned int value)
 }
 KSM_FILE_RW(stable_node_chains_prune_millisecs);
 
+static s64 huge_split_min_value(void)
+{
+	return ksm_get_limits()->huge_split_min;
+}
+
+static int huge_split_min_set(unsigned int value)
+{
+	return ksm_set_huge_split_min(value);
+}
+KSM_FILE_RW(huge_split_min);
+
 /*
  * A file that takes what kstrtobool() takes ("y", "on" ...), as these always have.
  */
@@ -332,6 +343,18 @@ static s64 ksm_zero_pages_value(void)
 }
 KSM_FILE_RO(ksm_zero_pages);
 
+static s64 huge_splits_value(void)
+{
+	return READ_ONCE(ksm_default_domain.huge_splits);
+}
+KSM_FILE_RO(huge_splits);
+
+static s64 huge_split_merged_value(void)
+{
+	return READ_ONCE(ksm_default_domain.huge_merged);
+}
+KSM_FILE_RO(huge_split_merged);
+
 static s64 general_profit_value(void)
 {
 	s64 saved = pages_sharing_value() + ksm_zero_pages_value();
@@ -360,6 +383,7 @@ static struct attribute *ksm_attributes[] = {
 	&max_page_sharing_file.attr.attr,
 	&stable_node_chains_prune_millisecs_file.attr.attr,
 	&use_zero_pages_file.attr.attr,
+	&huge_split_min_file.attr.attr,
 	&smart_scan_file.attr.attr,
 	&advisor_mode_attr.attr,
 	&advisor_max_cpu_file.attr.attr,
@@ -376,6 +400,8 @@ static struct attribute *ksm_attributes[] = {
 	&pages_scanned_file.attr.attr,
 	&pages_skipped_file.attr.attr,
 	&ksm_zero_pages_file.attr.attr,
+	&huge_splits_file.attr.attr,
+	&huge_split_merged_file.attr.attr,
 	&general_profit_file.attr.attr,
 	&engine_attr.attr,
 	NULL,

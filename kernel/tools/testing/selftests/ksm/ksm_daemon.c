@@ -23,6 +23,7 @@ static const struct {
 	{ "use_zero_pages", "0" },
 	{ "stable_node_chains_prune_millisecs", "2000" },
 	{ "smart_scan", "1" },
+	{ "huge_split_min", "16" },
 	{ "advisor_mode", "none" },
 	{ "advisor_max_cpu", "70" },
 	{ "advisor_min_pages_to_scan", "500" },

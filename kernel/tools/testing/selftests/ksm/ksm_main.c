@@ -49,6 +49,7 @@ static struct knob {
 	{ KSM_DIR "advisor_max_pages_to_scan", "30000" },
 	{ KSM_DIR "advisor_target_scan_time", "200" },
 	{ KSM_DIR "smart_scan", "0" },
+	{ KSM_DIR "huge_split_min", "1" },
 	{ KSM_DIR "max_page_sharing", "256" },
 	{ KSM_DIR "merge_across_nodes", "1" },
 	{ KSM_DIR "use_zero_pages", "0" },

@@ -342,11 +342,158 @@ static void test_khugepaged_reinflates(void)
 	area_check_each(twins, TWINS, 1, "merged all the time");
 }
 
+static void test_split_min_values(void)
+{
+	static const char *const bad[] = { "0", "513", "-1", "x", "4294967297" };
+	size_t i;
+
+	ksm_need("huge_split_min");
+	ksm_set("huge_split_min", 512);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		must_eq("errno of a bad huge_split_min",
+			-ksm_write("huge_split_min", bad[i]), EINVAL);
+		must_eq("huge_split_min", ksm_read("huge_split_min"), 512);
+	}
+	ksm_set("huge_split_min", 1);
+	must(ksm_write("huge_splits", "0") < 0, "huge_splits is writable");
+	must(ksm_write("huge_split_merged", "0") < 0,
+	     "huge_split_merged is writable");
+}
+
+#define SPLIT_MIN	8
+
+struct splits {
+	long splits, merged, refused;
+};
+
+static struct splits splits_now(void)
+{
+	return (struct splits) {
+		.splits = ksm_read("huge_splits"),
+		.merged = ksm_read("huge_split_merged"),
+		.refused = ksm_read("refused_huge"),
+	};
+}
+
+/* What has grown since: refusals while they were refused. */
+static void splits_expect(const struct splits *since, long splits, long merged)
+{
+	struct splits now = splits_now();
+
+	must_eq("growth of huge_splits", now.splits - since->splits, splits);
+	must_eq("growth of huge_split_merged", now.merged - since->merged, merged);
+}
+
+static void stays_huge(char *p, size_t alike, const struct splits *since)
+{
+	must(pfn_has_flag(page_pfn(p), KPF_THP_PAGE),
+	     "%zu pages of a huge page have a like, and it was split", alike);
+	must_eq("merged pages of a huge page", area_count_ksm(p, huge_pages()), 0);
+	must(splits_now().refused > since->refused, "refused_huge has not grown");
+	splits_expect(since, 0, 0);
+}
+
+/* Pages of one huge page have a like among merged pages. */
+static void test_split_min(void)
+{
+	size_t pages = huge_pages(), i;
+	struct splits was;
+	char *p, *q;
+
+	ksm_need("huge_split_min");
+	ksm_set("huge_split_min", SPLIT_MIN);
+	q = area_same(4, 9000);
+	ksm_settle();
+	was = splits_now();
+	p = huge_new(1);
+	area_fill_each(p, pages, 10);
+	for (i = 0; i < SPLIT_MIN - 1; i++)
+		page_fill(page_at(p, 5 * i), 9000);
+	area_advise(p, pages, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_expect("one less than huge_split_min", 1, 3, -1, -1);
+	stays_huge(p, SPLIT_MIN - 1, &was);
+	/* What is no longer alike does not count. */
+	page_fill(page_at(p, 0), 8000);
+	page_fill(page_at(p, 500), 9000);
+	ksm_settle();
+	stays_huge(p, SPLIT_MIN - 1, &was);
+	page_fill(page_at(p, 0), 9000);
+	ksm_expect("as many as huge_split_min", 1, 3 + SPLIT_MIN,
+		   pages - SPLIT_MIN, 0);
+	must(!pfn_has_flag(page_pfn(p), KPF_THP_PAGE), "not split");
+	splits_expect(&was, 1, SPLIT_MIN);
+	page_check(page_at(p, 500), 9000, "merged");
+	page_check(page_at(p, 499), 10 + 499, "beside it");
+	area_check_same(q, 4, 9000, "merged before");
+}
+
+/* Pages of two huge pages have a like in the other one, and nowhere else. */
+static void test_split_min_pairs(void)
+{
+	size_t pages = huge_pages();
+	struct splits was;
+	char *p, *q;
+
+	ksm_need("huge_split_min");
+	ksm_set("huge_split_min", SPLIT_MIN);
+	was = splits_now();
+	p = huge_new(1);
+	q = huge_new(1);
+	area_fill_each(p, pages, 1000);
+	area_fill_each(q, pages, 2000);
+	area_fill_each(page_at(q, 100), SPLIT_MIN - 1, 1200);
+	area_advise(p, pages, MADV_MERGEABLE);
+	area_advise(q, pages, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_settle();
+	stays_huge(p, SPLIT_MIN - 1, &was);
+	stays_huge(q, SPLIT_MIN - 1, &was);
+	area_fill_each(page_at(q, 100), SPLIT_MIN, 1200);
+	ksm_expect("as many as huge_split_min", SPLIT_MIN, SPLIT_MIN,
+		   2 * (pages - SPLIT_MIN), 0);
+	splits_expect(&was, 2, 2 * SPLIT_MIN);
+	area_check_each(p, pages, 1000, "first");
+	area_check_each(page_at(q, 100), SPLIT_MIN, 1200, "second");
+	area_check_each(page_at(q, 200), pages - 200, 2200, "second");
+}
+
+/* The zero page is a like as any other. */
+static void test_split_min_zero(void)
+{
+	size_t pages = huge_pages();
+	struct splits was;
+	char *p;
+
+	ksm_need("huge_split_min");
+	ksm_set("huge_split_min", SPLIT_MIN);
+	ksm_set("use_zero_pages", 1);
+	was = splits_now();
+	p = huge_new(1);
+	area_fill_each(p, pages, 10);
+	memset(page_at(p, 64), 0, (SPLIT_MIN - 1) * page_size);
+	area_advise(p, pages, MADV_MERGEABLE);
+	ksm_settle();
+	stays_huge(p, SPLIT_MIN - 1, &was);
+	memset(page_at(p, 64), 0, SPLIT_MIN * page_size);
+	ksm_settle();
+	ksm_settle();
+	must_eq("zero pages", area_count_zero(p, pages), SPLIT_MIN);
+	splits_expect(&was, 1, SPLIT_MIN);
+	area_check_zero(page_at(p, 64), SPLIT_MIN, "zero");
+	area_check_each(page_at(p, 64 + SPLIT_MIN), 100, 10 + 64 + SPLIT_MIN,
+			"beside them");
+}
+
 static const struct ksm_case cases[] = {
 	{ "all_equal", test_all_equal },
 	{ "two_equal", test_two_equal },
 	{ "one_in_it", test_one_in_it },
 	{ "unique", test_unique },
+	{ "split_min_values", test_split_min_values },
+	{ "split_min", test_split_min },
+	{ "split_min_pairs", test_split_min_pairs },
+	{ "split_min_zero", test_split_min_zero },
 	{ "unmerge_and_discard", test_unmerge_and_discard },
 	{ "khugepaged_fights", test_khugepaged_fights, KSM_EXCLUSIVE },
 	{ "khugepaged_reinflates", test_khugepaged_reinflates, KSM_EXCLUSIVE },
