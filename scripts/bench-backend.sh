@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # `make bench-backend`: what the QEMU backend adds to a guest's run time, and how
-# long query-ksm-stats takes on 64 RAM blocks.  tests/bench/backend.py says what is
+# long query-ksm-stats takes on 64 RAM blocks.  tests/bench-backend/backend.py says what is
 # measured, and how.  The figures are in build/bench-backend.json.
 #
 # usage: bench-backend.sh
@@ -16,7 +16,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-readonly WORK=$SP_TOP/build/bench/work
+readonly WORK=$SP_TOP/build/bench-backend/work
 ROUNDS=${ROUNDS:-60} PIECE=${PIECE:-1000} ACCEL=${ACCEL:-tcg}
 
 # build_work - one file for a bare 32-bit machine
@@ -25,7 +25,7 @@ build_work() {
     gcc -m32 -O2 -Wall -Wextra -ffreestanding -nostdlib -static -fno-pie \
         -no-pie -fno-stack-protector -fcf-protection=none -mno-sse \
         -Wl,--build-id=none,-n,-e,start,-Ttext=0x100000 -o "$WORK" \
-        "$SP_TOP/tests/bench/work.c"
+        "$SP_TOP/tests/bench-backend/work.c"
 }
 
 check_root
@@ -37,7 +37,7 @@ ours=$("$SP_TOP/scripts/build.sh" qemu)
 without=$("$SP_TOP/scripts/build.sh" qemu without)
 tests=$("$SP_TOP/scripts/build.sh" qemu-tests)
 build_work
-exec "$SP_TOP/tests/bench/backend.py" --qemu "$ours/bin/qemu-system-x86_64" \
+exec "$SP_TOP/tests/bench-backend/backend.py" --qemu "$ours/bin/qemu-system-x86_64" \
     --without "$without/bin/qemu-system-x86_64" --test "$tests/ksm-test" \
     --work "$WORK" --json "$SP_TOP/build/bench-backend.json" \
     --rounds "$ROUNDS" --piece "$PIECE" --accel "$ACCEL"
