@@ -260,6 +260,9 @@ static void turn_knobs(void)
     ksm_write("stable_node_chains_prune_millisecs", ANY("0", "100", "2000"));
     ksm_write("merge_across_nodes", ANY("0", "1"));
     ksm_write("max_page_sharing", ANY("2", "3", "10", "256"));
+    ksm_write("boost_max_cpu", ANY("0", "50", "100"));
+    ksm_write("scan_threads", ANY("1", "2", "4"));
+    ksm_write("huge_split_min", ANY("1", "1", "16"));
     file_write(KHUGEPAGED "scan_sleep_millisecs", ANY("10", "100", "10000"));
     if (draw(&rng, 6) == 0) {
         ksm_write("advisor_mode", "scan-time");
