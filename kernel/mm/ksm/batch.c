@@ -297,9 +297,11 @@ static enum ksm_refusal get_candidate(struct ksm_batch *batch,
 {
 	enum ksm_refusal why;
 
-	if (!vma || !p->mapping ||
-	    ksm_chunk_state(&p->mc->c, p->slot) != KSM_PAGE_CANDIDATE)
-		return vma && !p->mapping ? KSM_REFUSED_NOMEM : KSM_REFUSED_RACED;
+	if (vma && !p->mapping)
+		return KSM_REFUSED_NOMEM;
+	/* It may have made room for another candidate meanwhile, and is none then. */
+	if (!vma || !ksm_chunk_same_hash(&p->mc->c, p->slot, p->hash))
+		return KSM_REFUSED_RACED;
 	*page = ksm_walk_get_page(vma, promotion_address(p));
 	if (!*page)
 		return KSM_REFUSED_RACED;
@@ -508,12 +510,12 @@ static void settle_joining(struct ksm_batch *batch, struct ksm_joining *j)
 		ksm_mapping_free(j->mapping);
 	else
 		ksm_huge_merged(batch->domain, batch->mc, j->slot);
-	if (p && j->why)
+	if (p && j->why) {
 		ksm_offer_add(batch->domain, batch->mc, j->slot, j->page, j->hash);
-	if (p && !j->why) {
-		p->sharing++;
-		ksm_offer_del(batch->domain, batch->mc, j->slot, j->kpage, j->hash);
+		__set_bit(j->slot, batch->mc->has_like);
 	}
+	if (p && !j->why)
+		p->sharing++;
 	if (j->kpage)
 		put_page(j->kpage);
 	put_page(j->page);
@@ -528,7 +530,6 @@ static void settle_promotion(struct ksm_batch *batch, struct ksm_promotion *p)
 	}
 	if (p->sharing) {
 		ksm_huge_merged(batch->domain, p->mc, p->slot);
-		ksm_offer_del(batch->domain, p->mc, p->slot, p->page, p->hash);
 	} else {
 		ksm_unmerge_address(ksm_chunk_mm(p->mc), promotion_address(p));
 		ksm_record_drop(p->mc, p->slot);

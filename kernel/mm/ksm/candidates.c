@@ -2,493 +2,418 @@
 /*
  * Candidate index: see candidates.h.
  *
- * An entry is 0 if there is none, otherwise the low 32 bits of the hash (its
- * tag) above the reference. The low bits of the tag choose the segment, the
- * upper 9 the home position in it. Invariants of a segment:
- *
- *  - from an entry's home to the entry there is no empty position (going up, and
- *    from the last position on to the first), so a search may stop at one;
- *  - so deleting fills the hole with an entry from further up, and no marks of
- *    deleted entries are needed, which would slow down every later search.
- *
- * With linear hashing the segments not yet split in a round hold twice as many
- * entries as the others. They have a fixed size, so it is their load that
- * decides: a round of splits starts when it passes 0.85 and then goes on by one
- * split an addition, whatever the average is. So a segment overflows only by
- * bad luck (4 standard deviations) or for lack of memory.
+ * A chain begins with the candidate that was added last. Those of one tag are all in
+ * one bucket, so their order is that of their age, whatever is split and joined.
  */
 #include <linux/bug.h>
 #include "candidates.h"
 #include "check.h"
 
-#define KSM_ENTRIES		((u32)(KSM_SEGMENT_BYTES / sizeof(u64)))
-#define KSM_HOME_SHIFT		(64 - 9)
-#define KSM_MAX_SEGMENTS	0x800000U
+#define KSM_HEADS_PER_SEGMENT	((u32)(KSM_SEGMENT_BYTES / sizeof(ksm_ref_t)))
+/* More buckets could not be told apart by the tag. */
+#define KSM_MAX_BUCKETS		(1U << KSM_TAG_BITS)
 
-/* Entries of an unsplit segment above which a round of splits starts (0.85). */
-#define KSM_DENSE		435U
-/* Entries per segment on average below which segments are joined (0.3). */
-#define KSM_SPARSE		153U
+/* Candidates in a bucket on average above which buckets are split. */
+#define KSM_DENSE		2U
+/* So many buckets for a candidate, below which they are joined. */
+#define KSM_SPARSE		2U
+/* Splits or joins that one addition or deletion makes at most. */
+#define KSM_STEPS		2U
 
-static u64 ksm_entry(u64 hash, ksm_ref_t ref)
+static ksm_ref_t *ksm_candidates_head(const struct ksm_candidates *table, u32 bucket)
 {
-	return hash << 32 | ref;
+	ksm_ref_t *segment = table->segments.dir[bucket / KSM_HEADS_PER_SEGMENT];
+
+	return segment + bucket % KSM_HEADS_PER_SEGMENT;
 }
 
-static u32 ksm_entry_tag(u64 entry)
+static u32 ksm_candidates_bucket(const struct ksm_candidates *table, u32 tag)
 {
-	return entry >> 32;
-}
-
-static u32 ksm_entry_home(u64 entry)
-{
-	return entry >> KSM_HOME_SHIFT;
-}
-
-static u32 ksm_pos_after(u32 pos)
-{
-	return (pos + 1) % KSM_ENTRIES;
-}
-
-/* How many steps up it is from one position to another. */
-static u32 ksm_pos_distance(u32 from, u32 to)
-{
-	return (to - from) % KSM_ENTRIES;
-}
-
-static u64 *ksm_candidates_segment(const struct ksm_candidates *table, u32 nr)
-{
-	return table->segments.dir[nr];
-}
-
-static u32 ksm_candidates_slot(const struct ksm_candidates *table, u64 entry)
-{
-	return ksm_linear_slot(ksm_entry_tag(entry), table->nr_segments);
-}
-
-/* Puts an entry into a segment; false if the segment is full. */
-static bool ksm_segment_put(u64 *segment, u64 entry)
-{
-	u32 pos = ksm_entry_home(entry);
-	u32 left;
-
-	for (left = KSM_ENTRIES; left; left--) {
-		if (!segment[pos]) {
-			segment[pos] = entry;
-			return true;
-		}
-		pos = ksm_pos_after(pos);
-	}
-	return false;
-}
-
-/*
- * Empties a position. An entry further up may fill the hole if its home is not
- * between the two; then it leaves the next hole.
- */
-static void ksm_segment_remove(u64 *segment, u32 pos)
-{
-	u32 hole = pos;
-	u32 at;
-
-	for (at = ksm_pos_after(pos); at != pos && segment[at];
-	     at = ksm_pos_after(at)) {
-		if (ksm_pos_distance(ksm_entry_home(segment[at]), at) <
-		    ksm_pos_distance(hole, at))
-			continue;
-		segment[hole] = segment[at];
-		hole = at;
-	}
-	segment[hole] = 0;
+	return ksm_linear_slot(tag, table->nr_buckets);
 }
 
 /**
- * ksm_candidates_init() - make an empty table
- * @table: the table
- * @mem: allocator, used as long as the table lives
+ * struct ksm_link - a candidate in its chain
+ * @ref: its name
+ * @chunk: its chunk
+ * @next: where its record says what comes after it
+ */
+struct ksm_link {
+	ksm_ref_t ref;
+	struct ksm_chunk *chunk;
+	ksm_ref_t *next;
+};
+
+static u32 ksm_link_tag(const struct ksm_link *link)
+{
+	return ksm_chunk_tag(link->chunk, ksm_ref_slot(link->ref));
+}
+
+/*
+ * Follows a reference of a chain. Returns false at the end of it, and where it
+ * leads to something that is no candidate, which does not happen.
+ */
+static bool ksm_link_follow(const struct ksm_candidates *table, ksm_ref_t ref,
+			    struct ksm_link *link)
+{
+	unsigned int slot = ksm_ref_slot(ref);
+
+	if (!ref)
+		return false;
+	link->ref = ref;
+	link->chunk = table->finder->find(table->finder, ksm_ref_chunk(ref));
+	if (WARN_ON_ONCE(!link->chunk ||
+			 ksm_chunk_state(link->chunk, slot) != KSM_PAGE_CANDIDATE))
+		return false;
+	link->next = ksm_chunk_next_candidate(link->chunk, slot);
+	return true;
+}
+
+/**
+ * ksm_candidates_init() - make an empty index
+ * @table: the index
+ * @mem: allocator, used as long as the index lives
+ * @finder: finds the chunks of the pages that are added, as long as one is in it
  *
  * Context: nobody else may know @table yet. Allocates nothing.
  */
 void ksm_candidates_init(struct ksm_candidates *table,
-			 const struct ksm_mem_ops *mem)
+			 const struct ksm_mem_ops *mem,
+			 struct ksm_chunk_finder *finder)
 {
 	memset(table, 0, sizeof(*table));
 	table->segments.mem = mem;
+	table->finder = finder;
 }
 
 /**
- * ksm_candidates_destroy() - drop all entries and free their memory
- * @table: the table; empty and usable afterwards
+ * ksm_candidates_destroy() - free what the index allocated
+ * @table: the index; must be empty, since records would point into nowhere; it is
+ *	as good as new afterwards
  *
  * Context: caller serialises calls on @table.
  */
 void ksm_candidates_destroy(struct ksm_candidates *table)
 {
+	WARN_ON_ONCE(table->count);
 	ksm_segments_destroy(&table->segments);
-	table->nr_segments = 0;
-	table->sweep_pos = 0;
+	table->nr_buckets = 0;
 	table->count = 0;
 }
 
-/**
- * ksm_candidates_first() - search the pages that may have a hash
- * @table: the table
- * @hash: content hash; its low 32 bits are compared
- * @iter: where the search stands, for ksm_candidates_next()
- *
- * Context: caller serialises calls on @table. Changes nothing in @table.
- * Return: a page that had a hash like this, or 0.
- */
-ksm_ref_t ksm_candidates_first(const struct ksm_candidates *table, u64 hash,
-			       struct ksm_candidate_iter *iter)
+/* Adds a bucket and moves there what belongs there; false without memory. */
+static bool ksm_candidates_split(struct ksm_candidates *table)
 {
-	u64 like = ksm_entry(hash, 0);
+	u32 bucket = table->nr_buckets;
+	ksm_ref_t *from, *to;
+	struct ksm_link link;
 
-	iter->table = table;
-	iter->hash = hash;
-	iter->segment = 0;
-	iter->pos = ksm_entry_home(like);
-	iter->left = table->nr_segments ? KSM_ENTRIES : 0;
-	if (iter->left)
-		iter->segment = ksm_candidates_slot(table, like);
-	return ksm_candidates_next(iter);
+	if (bucket == KSM_MAX_BUCKETS)
+		return false;
+	if (bucket % KSM_HEADS_PER_SEGMENT == 0 &&
+	    ksm_segments_add(&table->segments, bucket / KSM_HEADS_PER_SEGMENT))
+		return false;
+	table->nr_buckets++;
+	from = ksm_candidates_head(table, ksm_linear_buddy(bucket));
+	to = ksm_candidates_head(table, bucket);
+	while (ksm_link_follow(table, *from, &link)) {
+		if (ksm_candidates_bucket(table, ksm_link_tag(&link)) == bucket) {
+			*from = *link.next;
+			*to = link.ref;
+			to = link.next;
+		} else {
+			from = link.next;
+		}
+	}
+	*to = 0;
+	return true;
 }
 
-/**
- * ksm_candidates_next() - go on with a search
- * @iter: as ksm_candidates_first() or the last call left it
- *
- * Context: caller serialises calls on the table, which must not have changed
- * since: after deleting a stale entry, search anew.
- * Return: another page that had a hash like this, or 0.
- */
-ksm_ref_t ksm_candidates_next(struct ksm_candidate_iter *iter)
-{
-	u32 tag = ksm_entry_tag(ksm_entry(iter->hash, 0));
-	const u64 *segment;
-	u64 entry;
-
-	if (!iter->left)
-		return 0;
-	segment = ksm_candidates_segment(iter->table, iter->segment);
-	while (iter->left) {
-		entry = segment[iter->pos];
-		if (!entry)
-			break;
-		iter->pos = ksm_pos_after(iter->pos);
-		iter->left--;
-		if (ksm_entry_tag(entry) == tag)
-			return (ksm_ref_t)entry;
-	}
-	iter->left = 0;
-	return 0;
-}
-
-/*
- * Splits one segment in two. Both are filled anew, because taking entries out of
- * the old one by one could cost a pass over it each. Without memory nothing
- * changes, and the next addition tries again.
- */
-static void ksm_candidates_split(struct ksm_candidates *table)
-{
-	const struct ksm_mem_ops *mem = table->segments.mem;
-	u32 to = table->nr_segments;
-	u32 from = ksm_linear_buddy(to);
-	u64 *old, *rest;
-	u32 pos;
-
-	if (to == KSM_MAX_SEGMENTS || ksm_segments_add(&table->segments, to))
-		return;
-	rest = mem->alloc(KSM_SEGMENT_BYTES);
-	if (!rest) {
-		ksm_segments_drop(&table->segments, to);
-		return;
-	}
-	old = ksm_candidates_segment(table, from);
-	table->segments.dir[from] = rest;
-	table->nr_segments++;
-	for (pos = 0; pos < KSM_ENTRIES; pos++) {
-		if (old[pos])
-			ksm_segment_put(table->segments.dir[ksm_candidates_slot(table, old[pos])],
-					old[pos]);
-	}
-	mem->free(old);
-}
-
-/* Drops the last segment; its entries go to its buddy as far as they fit. */
+/* Drops the last bucket; what is in it goes to its buddy. */
 static void ksm_candidates_join(struct ksm_candidates *table)
 {
-	u32 last = table->nr_segments - 1;
-	const u64 *from = ksm_candidates_segment(table, last);
-	u64 *to = ksm_candidates_segment(table, ksm_linear_buddy(last));
-	u32 pos;
+	u32 last = table->nr_buckets - 1;
+	ksm_ref_t *from = ksm_candidates_head(table, last);
+	ksm_ref_t *to = ksm_candidates_head(table, ksm_linear_buddy(last));
+	struct ksm_link link;
 
-	for (pos = 0; pos < KSM_ENTRIES; pos++) {
-		if (!from[pos] || ksm_segment_put(to, from[pos]))
-			continue;
-		table->count--;
-		table->forgotten++;
-	}
-	ksm_segments_drop(&table->segments, last);
-	table->nr_segments = last;
+	while (ksm_link_follow(table, *to, &link))
+		to = link.next;
+	*to = *from;
+	*from = 0;
+	if (last % KSM_HEADS_PER_SEGMENT == 0)
+		ksm_segments_drop(&table->segments, last / KSM_HEADS_PER_SEGMENT);
+	table->nr_buckets = last;
 }
 
-/* Makes room for one more entry; may fail once there is a segment. */
-static int ksm_candidates_grow(struct ksm_candidates *table)
+static void ksm_candidates_grow(struct ksm_candidates *table)
 {
-	if (!table->nr_segments) {
+	u32 steps = KSM_STEPS;
+
+	while (steps-- && table->count > (u64)KSM_DENSE * table->nr_buckets &&
+	       ksm_candidates_split(table))
+		;
+}
+
+static void ksm_candidates_shrink(struct ksm_candidates *table)
+{
+	u32 steps = KSM_STEPS;
+
+	while (steps-- && table->nr_buckets > KSM_HEADS_PER_SEGMENT &&
+	       table->count * KSM_SPARSE < table->nr_buckets)
+		ksm_candidates_join(table);
+	if (!table->count && table->nr_buckets == KSM_HEADS_PER_SEGMENT) {
+		ksm_segments_drop(&table->segments, 0);
+		table->nr_buckets = 0;
+	}
+}
+
+/* Takes out the candidate that @at leads to: it is volatile then. */
+static void ksm_candidates_take(struct ksm_candidates *table, ksm_ref_t *at,
+				const struct ksm_link *link)
+{
+	*at = *link->next;
+	*link->next = 0;
+	ksm_chunk_withdraw(link->chunk, ksm_ref_slot(link->ref));
+	table->count--;
+}
+
+/* If there are as many with a tag as may be, the oldest goes. */
+static void ksm_candidates_evict(struct ksm_candidates *table, u32 tag)
+{
+	ksm_ref_t *at = ksm_candidates_head(table, ksm_candidates_bucket(table, tag));
+	ksm_ref_t *oldest_at = NULL;
+	struct ksm_link link, oldest = {};
+	u32 twins = 0;
+
+	for (; ksm_link_follow(table, *at, &link); at = link.next) {
+		if (ksm_link_tag(&link) != tag)
+			continue;
+		oldest_at = at;
+		oldest = link;
+		twins++;
+	}
+	if (twins < KSM_CANDIDATE_TWINS)
+		return;
+	ksm_candidates_take(table, oldest_at, &oldest);
+	table->evicted++;
+}
+
+/**
+ * ksm_candidates_add() - make a page a candidate
+ * @table: the index
+ * @chunk: the page's chunk, which @table's finder finds
+ * @slot: its slot; neither stable nor a candidate
+ * @hash: its content hash
+ *
+ * If %KSM_CANDIDATE_TWINS candidates have the same tag, the oldest of them becomes
+ * volatile again.
+ *
+ * Context: caller serialises calls; may allocate.
+ * Return: 0; -ENOMEM if the index was empty and stays so, and -EINVAL if @slot is in
+ * another state: then nothing has changed.
+ */
+int ksm_candidates_add(struct ksm_candidates *table, struct ksm_chunk *chunk,
+		       unsigned int slot, u64 hash)
+{
+	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
+	u32 tag = ksm_hash_tag(hash);
+	ksm_ref_t *head;
+
+	if (WARN_ON_ONCE(state == KSM_PAGE_CANDIDATE || state == KSM_PAGE_STABLE))
+		return -EINVAL;
+	if (!table->nr_buckets) {
 		if (ksm_segments_add(&table->segments, 0))
 			return -ENOMEM;
-		table->nr_segments = 1;
+		table->nr_buckets = KSM_HEADS_PER_SEGMENT;
 	}
-	if (table->count >= (u64)KSM_DENSE * rounddown_pow_of_two(table->nr_segments))
-		ksm_candidates_split(table);
-	return 0;
-}
-
-/* Gives back segments that are not worth their memory, up to @steps of them. */
-static void ksm_candidates_shrink(struct ksm_candidates *table, u32 steps)
-{
-	while (steps-- && table->nr_segments > 1 &&
-	       table->count < (u64)KSM_SPARSE * table->nr_segments)
-		ksm_candidates_join(table);
-	if (table->nr_segments == 1 && !table->count) {
-		ksm_segments_drop(&table->segments, 0);
-		table->nr_segments = 0;
-	}
-	if (table->sweep_pos >= (u64)table->nr_segments * KSM_ENTRIES)
-		table->sweep_pos = 0;
-}
-
-/* The positions of the entries with one tag, in the order of their age. */
-struct ksm_twins {
-	u32 pos[KSM_CANDIDATE_TWINS];
-	u32 nr;
-};
-
-/*
- * Looks for @entry and notes the entries with its tag on the way.
- * Returns the position of @entry or the empty one where it should go; or
- * %KSM_ENTRIES if there is neither.
- */
-static u32 ksm_segment_find(const u64 *segment, u64 entry, struct ksm_twins *twins)
-{
-	u32 pos = ksm_entry_home(entry);
-	u32 left;
-
-	twins->nr = 0;
-	for (left = KSM_ENTRIES; left; left--) {
-		if (!segment[pos] || segment[pos] == entry)
-			return pos;
-		if (ksm_entry_tag(segment[pos]) == ksm_entry_tag(entry) &&
-		    twins->nr < KSM_CANDIDATE_TWINS)
-			twins->pos[twins->nr++] = pos;
-		pos = ksm_pos_after(pos);
-	}
-	return KSM_ENTRIES;
-}
-
-/* Drops the first of the twins and appends @entry; the order is kept. */
-static void ksm_segment_rotate(u64 *segment, const struct ksm_twins *twins,
-			       u64 entry)
-{
-	u32 i;
-
-	for (i = 1; i < twins->nr; i++)
-		segment[twins->pos[i - 1]] = segment[twins->pos[i]];
-	segment[twins->pos[twins->nr - 1]] = entry;
-}
-
-/**
- * ksm_candidates_add() - remember that a page has a hash
- * @table: the table
- * @hash: content hash, well mixed in its low 32 bits
- * @ref: the page, not 0
- *
- * What is in the table already is not added again. If %KSM_CANDIDATE_TWINS
- * entries have the tag, the oldest makes room; if the segment is full, any.
- *
- * Context: caller serialises calls on @table; may allocate.
- * Return: 0; -ENOMEM if the table was empty and stays so; -EINVAL if @ref is 0.
- */
-int ksm_candidates_add(struct ksm_candidates *table, u64 hash, ksm_ref_t ref)
-{
-	u64 entry = ksm_entry(hash, ref);
-	struct ksm_twins twins;
-	u64 *segment;
-	u32 pos;
-
-	if (WARN_ON_ONCE(!ref))
-		return -EINVAL;
-	if (ksm_candidates_grow(table))
-		return -ENOMEM;
-	segment = ksm_candidates_segment(table, ksm_candidates_slot(table, entry));
-	pos = ksm_segment_find(segment, entry, &twins);
-	if (pos < KSM_ENTRIES && segment[pos] == entry)
-		return 0;
-	if (twins.nr == KSM_CANDIDATE_TWINS) {
-		ksm_segment_rotate(segment, &twins, entry);
-		table->forgotten++;
-	} else if (pos == KSM_ENTRIES) {
-		segment[ksm_entry_home(entry)] = entry;
-		table->forgotten++;
-	} else {
-		segment[pos] = entry;
-		table->count++;
-	}
+	ksm_candidates_evict(table, tag);
+	ksm_chunk_set_candidate(chunk, slot, hash);
+	head = ksm_candidates_head(table, ksm_candidates_bucket(table, tag));
+	*ksm_chunk_next_candidate(chunk, slot) = *head;
+	*head = ksm_ref(chunk->id, slot);
+	table->count++;
+	ksm_candidates_grow(table);
 	return 0;
 }
 
 /**
- * ksm_candidates_del() - forget that a page has a hash
- * @table: the table
- * @hash: the hash that was passed to ksm_candidates_add()
- * @ref: the page
+ * ksm_candidates_del() - make a candidate a volatile page again
+ * @table: the index
+ * @chunk: the page's chunk
+ * @slot: its slot
  *
- * Context: caller serialises calls on @table; may allocate nothing, may free.
- * Return: true if there was such an entry.
+ * Its hash and its age stay.
+ *
+ * Context: caller serialises calls; allocates nothing, may free.
+ * Return: true if it was a candidate in @table; else nothing has changed.
  */
-bool ksm_candidates_del(struct ksm_candidates *table, u64 hash, ksm_ref_t ref)
+bool ksm_candidates_del(struct ksm_candidates *table, struct ksm_chunk *chunk,
+			unsigned int slot)
 {
-	u64 entry = ksm_entry(hash, ref);
-	struct ksm_twins twins;
-	u64 *segment;
-	u32 pos;
+	ksm_ref_t ref = ksm_ref(chunk->id, slot);
+	struct ksm_link link;
+	ksm_ref_t *at;
 
-	if (!ref || !table->nr_segments)
+	if (!table->nr_buckets || ksm_chunk_state(chunk, slot) != KSM_PAGE_CANDIDATE)
 		return false;
-	segment = ksm_candidates_segment(table, ksm_candidates_slot(table, entry));
-	pos = ksm_segment_find(segment, entry, &twins);
-	if (pos == KSM_ENTRIES || segment[pos] != entry)
-		return false;
-	ksm_segment_remove(segment, pos);
-	table->count--;
-	ksm_candidates_shrink(table, 1);
-	return true;
-}
-
-/* Drops the entry where the sweep stands if it is stale: says whether it was. */
-static bool ksm_candidates_sweep_one(struct ksm_candidates *table,
-				     ksm_candidate_stale_fn stale, void *arg)
-{
-	u64 *segment = ksm_candidates_segment(table, table->sweep_pos / KSM_ENTRIES);
-	u32 pos = table->sweep_pos % KSM_ENTRIES;
-
-	if (!segment[pos] || !stale((ksm_ref_t)segment[pos], arg))
-		return false;
-	ksm_segment_remove(segment, pos);
-	table->count--;
-	return true;
-}
-
-/**
- * ksm_candidates_sweep() - look for stale entries and drop them
- * @table: the table
- * @budget: how many positions to look at; ends earlier after a full round. A
- *          position is looked at again when its entry was dropped, as another
- *          may have taken its place
- * @stale: says of each entry met whether to drop it; must not use @table
- * @arg: passed to @stale
- *
- * Goes on where the last call stopped. Additions and deletions between calls may
- * move an entry past it, which is then met in the next round.
- *
- * Context: caller serialises calls on @table; allocates nothing, may free.
- */
-void ksm_candidates_sweep(struct ksm_candidates *table, u32 budget,
-			  ksm_candidate_stale_fn stale, void *arg)
-{
-	u64 positions = (u64)table->nr_segments * KSM_ENTRIES;
-	u64 left = positions;
-
-	while (left && budget--) {
-		if (ksm_candidates_sweep_one(table, stale, arg))
+	at = ksm_candidates_head(table,
+				 ksm_candidates_bucket(table,
+						       ksm_chunk_tag(chunk, slot)));
+	for (; ksm_link_follow(table, *at, &link); at = link.next) {
+		if (link.ref != ref)
 			continue;
-		if (++table->sweep_pos == positions)
-			table->sweep_pos = 0;
-		left--;
+		ksm_candidates_take(table, at, &link);
+		ksm_candidates_shrink(table);
+		return true;
 	}
-	ksm_candidates_shrink(table, 1 + (positions - left) / KSM_ENTRIES);
+	return false;
 }
 
 /**
- * ksm_candidates_bytes() - how much memory the table takes
- * @table: the table
+ * ksm_candidates_find() - find the candidates that may have a hash
+ * @table: the index
+ * @hash: content hash; as much of it is compared as a record keeps
+ * @found: room for %KSM_CANDIDATE_TWINS; those added last come first
  *
- * With more than a few segments this is 9.4 to 19 bytes an entry while the table
- * grows, and less than 27 after it has shrunk.
+ * Context: caller serialises calls. Changes nothing.
+ * Return: how many were found.
+ */
+unsigned int ksm_candidates_find(const struct ksm_candidates *table, u64 hash,
+				 ksm_ref_t *found)
+{
+	u32 tag = ksm_hash_tag(hash);
+	struct ksm_link link;
+	unsigned int nr = 0;
+	ksm_ref_t at;
+
+	if (!table->nr_buckets)
+		return 0;
+	at = *ksm_candidates_head(table, ksm_candidates_bucket(table, tag));
+	for (; nr < KSM_CANDIDATE_TWINS && ksm_link_follow(table, at, &link);
+	     at = *link.next) {
+		if (ksm_link_tag(&link) == tag)
+			found[nr++] = at;
+	}
+	return nr;
+}
+
+/* The head of some chain that is not empty; NULL if all are. */
+static ksm_ref_t *ksm_candidates_some_chain(struct ksm_candidates *table)
+{
+	u32 bucket;
+
+	while (table->nr_buckets > KSM_HEADS_PER_SEGMENT &&
+	       !*ksm_candidates_head(table, table->nr_buckets - 1))
+		ksm_candidates_join(table);
+	for (bucket = table->nr_buckets; bucket--; ) {
+		ksm_ref_t *head = ksm_candidates_head(table, bucket);
+
+		if (*head)
+			return head;
+	}
+	return NULL;
+}
+
+/**
+ * ksm_candidates_forget() - make all candidates volatile pages again
+ * @table: the index
+ * @budget: so many at most
+ *
+ * Context: caller serialises calls; allocates nothing, may free. Empty buckets on the
+ * way take time, too: all of them together as much as there are.
+ * Return: true if @table is empty now.
+ */
+bool ksm_candidates_forget(struct ksm_candidates *table, u32 budget)
+{
+	while (table->count && budget) {
+		ksm_ref_t *head = ksm_candidates_some_chain(table);
+		struct ksm_link link;
+
+		if (WARN_ON_ONCE(!head)) {
+			table->count = 0;
+			break;
+		}
+		for (; budget && ksm_link_follow(table, *head, &link); budget--)
+			ksm_candidates_take(table, head, &link);
+		if (budget)
+			*head = 0;
+	}
+	if (table->count)
+		return false;
+	ksm_candidates_destroy(table);
+	return true;
+}
+
+static u32 ksm_candidates_nr_segments(const struct ksm_candidates *table)
+{
+	return DIV_ROUND_UP(table->nr_buckets, KSM_HEADS_PER_SEGMENT);
+}
+
+/**
+ * ksm_candidates_bytes() - how much memory the index takes besides the records
+ * @table: the index
+ *
+ * With more than a few segments this is 2 bytes a candidate while the index grows,
+ * and up to 8 after it has shrunk.
  *
  * Context: caller serialises calls on @table.
  * Return: bytes asked of the allocator.
  */
 u64 ksm_candidates_bytes(const struct ksm_candidates *table)
 {
-	return (u64)table->nr_segments * KSM_SEGMENT_BYTES +
+	return (u64)ksm_candidates_nr_segments(table) * KSM_SEGMENT_BYTES +
 	       (u64)table->segments.room * sizeof(*table->segments.dir);
 }
 
-/* Checks that an entry is where it is found and that it is there once. */
-static bool ksm_candidates_validate_entry(const struct ksm_candidates *table,
-					  u32 nr, u32 pos)
+/* Checks the candidates of one bucket, and adds their number to @seen. */
+static bool ksm_candidates_validate_bucket(const struct ksm_candidates *table,
+					   u32 bucket, u64 *seen)
 {
-	const u64 *segment = ksm_candidates_segment(table, nr);
-	u64 entry = segment[pos];
-	u32 at, twins = 1;
+	ksm_ref_t at = *ksm_candidates_head(table, bucket);
 
-	if (!ksm_holds((ksm_ref_t)entry, "entry %llx names no page", entry) ||
-	    !ksm_holds(ksm_candidates_slot(table, entry) == nr,
-		       "entry %llx in segment %u", entry, nr))
-		return false;
-	for (at = ksm_entry_home(entry); at != pos; at = ksm_pos_after(at)) {
-		if (!ksm_holds(segment[at], "hole at %u below entry %llx at %u",
-			       at, entry, pos) ||
-		    !ksm_holds(segment[at] != entry, "entry %llx at %u and %u",
-			       entry, at, pos))
+	while (at) {
+		unsigned int slot = ksm_ref_slot(at);
+		struct ksm_chunk *chunk = table->finder->find(table->finder,
+							      ksm_ref_chunk(at));
+
+		if (!ksm_holds(chunk, "candidate %x has no chunk", at) ||
+		    !ksm_holds(ksm_chunk_state(chunk, slot) == KSM_PAGE_CANDIDATE,
+			       "candidate %x is in state %u", at,
+			       ksm_chunk_state(chunk, slot)) ||
+		    !ksm_holds(ksm_candidates_bucket(table, ksm_chunk_tag(chunk, slot)) ==
+			       bucket, "candidate %x in bucket %u", at, bucket) ||
+		    /* A chain that leads back into itself, too. */
+		    !ksm_holds(++*seen <= table->count, "%llu candidates, counted %llu",
+			       *seen, table->count))
 			return false;
-		twins += ksm_entry_tag(segment[at]) == ksm_entry_tag(entry);
-	}
-	return ksm_holds(twins <= KSM_CANDIDATE_TWINS, "%u entries like %llx",
-			 twins, entry);
-}
-
-static bool ksm_candidates_validate_segment(const struct ksm_candidates *table,
-					    u32 nr, u64 *seen)
-{
-	const u64 *segment = ksm_candidates_segment(table, nr);
-	u32 pos;
-
-	for (pos = 0; pos < KSM_ENTRIES; pos++) {
-		if (!segment[pos])
-			continue;
-		if (!ksm_candidates_validate_entry(table, nr, pos))
-			return false;
-		++*seen;
+		at = *ksm_chunk_next_candidate(chunk, slot);
 	}
 	return true;
 }
 
 /**
- * ksm_candidates_validate() - check every invariant of the table
- * @table: the table
+ * ksm_candidates_validate() - check every invariant of the index
+ * @table: the index
  *
- * Context: caller serialises calls on @table. Takes time in proportion to it.
+ * That each candidate is in it is for the caller to check, by the number: it alone
+ * knows all chunks.
+ *
+ * Context: caller serialises calls. Takes time in proportion to @table.
  * Return: whether all invariants hold; if not, one line is printed.
  */
 bool ksm_candidates_validate(const struct ksm_candidates *table)
 {
-	u64 positions = (u64)table->nr_segments * KSM_ENTRIES;
 	u64 seen = 0;
-	u32 nr;
+	u32 bucket;
 
-	if (!ksm_segments_validate(&table->segments, table->nr_segments) ||
-	    !ksm_holds(table->sweep_pos < positions || !table->sweep_pos,
-		       "sweep stands at %llu of %llu", table->sweep_pos,
-		       positions))
+	if (!ksm_segments_validate(&table->segments,
+				   ksm_candidates_nr_segments(table)))
 		return false;
-	for (nr = 0; nr < table->nr_segments; nr++) {
-		if (!ksm_candidates_validate_segment(table, nr, &seen))
+	for (bucket = 0; bucket < table->nr_buckets; bucket++) {
+		if (!ksm_candidates_validate_bucket(table, bucket, &seen))
 			return false;
 	}
-	return ksm_holds(seen == table->count, "%llu entries, counted %llu",
-			 seen, table->count);
+	return ksm_holds(seen == table->count, "%llu candidates, counted %llu", seen,
+			 table->count);
 }

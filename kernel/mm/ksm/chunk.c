@@ -2,12 +2,12 @@
 /*
  * Page records of one chunk: see chunk.h.
  *
- * A record, from bit 0: 3 bits of state, 5 of age, 24 of tag. The tag is the top
- * of the hash, and the candidate index keeps the low 32 bits, so a page found
- * there and confirmed here agrees in 56 bits before its bytes are read.
+ * Of a record the lower word has, from bit 0: 2 bits of state, 4 of age, 26 of tag.
+ * The tag is the top of the hash; the stable index goes by the low bits.
  *
- * Invariants: a record of an empty page is 0; a stable page has no tag; a page
- * is stable exactly if its place in its mapping group is not NULL.
+ * Invariants: a record of an empty page is 0; a stable page has no tag; only a
+ * candidate has a next one; a page is stable exactly if its place in its mapping group
+ * is not NULL.
  */
 #include <linux/bug.h>
 #include <linux/build_bug.h>
@@ -17,12 +17,11 @@
 #include "check.h"
 #include "chunk.h"
 
-#define KSM_REC_STATE_BITS	3
+#define KSM_REC_STATE_BITS	2
 #define KSM_REC_STATE_MASK	((1U << KSM_REC_STATE_BITS) - 1)
 #define KSM_REC_AGE_SHIFT	KSM_REC_STATE_BITS
 #define KSM_REC_AGE_MASK	(KSM_AGE_MAX << KSM_REC_AGE_SHIFT)
-#define KSM_REC_TAG_SHIFT	8
-#define KSM_HASH_TAG_SHIFT	40
+#define KSM_REC_TAG_SHIFT	(32 - KSM_TAG_BITS)
 
 static u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 tag)
 {
@@ -32,9 +31,16 @@ static u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 tag)
 	return tag << KSM_REC_TAG_SHIFT | age << KSM_REC_AGE_SHIFT | state;
 }
 
-static u32 ksm_rec_tag(u64 hash)
+/**
+ * ksm_hash_tag() - the part of a hash that a record keeps
+ * @hash: content hash, well mixed in its upper bits
+ *
+ * Context: any.
+ * Return: %KSM_TAG_BITS bits.
+ */
+u32 ksm_hash_tag(u64 hash)
 {
-	return hash >> KSM_HASH_TAG_SHIFT;
+	return hash >> (64 - KSM_TAG_BITS);
 }
 
 /* The one place where a state changes. */
@@ -43,7 +49,7 @@ static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 rec)
 	enum ksm_page_state from = ksm_chunk_state(chunk, slot);
 	enum ksm_page_state to = rec & KSM_REC_STATE_MASK;
 
-	chunk->rec[slot] = rec;
+	chunk->rec[slot].packed = rec;
 	chunk->nr[from]--;
 	chunk->nr[to]++;
 	ksm_tally_move(chunk->total, from, to);
@@ -101,7 +107,7 @@ static void ksm_chunk_drop_group(struct ksm_chunk *chunk, unsigned int group,
 /**
  * ksm_chunk_destroy() - make all pages empty and free what the chunk allocated
  * @chunk: the chunk; none of its pages may be stable, as their mapping records
- *         would be lost
+ *         would be lost, or a candidate, as its chain would be
  * @mem: allocator
  *
  * Context: caller serialises calls on @chunk and on its tallies.
@@ -110,7 +116,7 @@ void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
 {
 	unsigned int at;
 
-	WARN_ON_ONCE(chunk->nr[KSM_PAGE_STABLE]);
+	WARN_ON_ONCE(chunk->nr[KSM_PAGE_STABLE] || chunk->nr[KSM_PAGE_CANDIDATE]);
 	for (at = ksm_chunk_next(chunk, 0); at < KSM_CHUNK_PAGES;
 	     at = ksm_chunk_next(chunk, at + 1))
 		ksm_chunk_clear(chunk, at, mem);
@@ -134,7 +140,7 @@ void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
 enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
 				    unsigned int slot)
 {
-	return chunk->rec[slot] & KSM_REC_STATE_MASK;
+	return chunk->rec[slot].packed & KSM_REC_STATE_MASK;
 }
 
 /**
@@ -151,18 +157,31 @@ enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
  */
 unsigned int ksm_chunk_age(const struct ksm_chunk *chunk, unsigned int slot)
 {
-	return (chunk->rec[slot] & KSM_REC_AGE_MASK) >> KSM_REC_AGE_SHIFT;
+	return (chunk->rec[slot].packed & KSM_REC_AGE_MASK) >> KSM_REC_AGE_SHIFT;
+}
+
+/**
+ * ksm_chunk_tag() - what is kept of a page's hash
+ * @chunk: the chunk
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
+ *
+ * Context: caller serialises calls on @chunk.
+ * Return: the tag of a volatile page or a candidate, 0 for any other.
+ */
+u32 ksm_chunk_tag(const struct ksm_chunk *chunk, unsigned int slot)
+{
+	return chunk->rec[slot].packed >> KSM_REC_TAG_SHIFT;
 }
 
 /**
  * ksm_chunk_same_hash() - may a page still have this hash?
  * @chunk: the chunk
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
- * @hash: content hash, well mixed in its upper 24 bits
+ * @hash: content hash, well mixed in its upper bits
  *
  * Context: caller serialises calls on @chunk.
  * Return: true if the page is volatile or a candidate and agrees in the upper
- * 24 bits; false for an empty or stable page, which has no hash.
+ * %KSM_TAG_BITS bits; false for an empty or stable page, which has no hash.
  */
 bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 			 u64 hash)
@@ -171,7 +190,7 @@ bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 
 	if (state != KSM_PAGE_VOLATILE && state != KSM_PAGE_CANDIDATE)
 		return false;
-	return chunk->rec[slot] >> KSM_REC_TAG_SHIFT == ksm_rec_tag(hash);
+	return ksm_chunk_tag(chunk, slot) == ksm_hash_tag(hash);
 }
 
 /**
@@ -262,10 +281,16 @@ int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
 	return *group ? 0 : -ENOMEM;
 }
 
+/* A record in a chain may only be changed by the index that it is in. */
+static bool ksm_chunk_is_chained(const struct ksm_chunk *chunk, unsigned int slot)
+{
+	return WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_CANDIDATE);
+}
+
 /**
  * ksm_chunk_set_volatile() - a page is seen first, or its content has changed
  * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; must not be stable
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; neither stable nor a candidate
  * @hash: hash of its content now
  *
  * A page that is seen first has age 0; any other keeps its age.
@@ -274,11 +299,12 @@ int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
  */
 void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash)
 {
-	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE))
+	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE) ||
+	    ksm_chunk_is_chained(chunk, slot))
 		return;
 	ksm_chunk_set(chunk, slot,
 		      ksm_rec_pack(KSM_PAGE_VOLATILE, ksm_chunk_age(chunk, slot),
-				   ksm_rec_tag(hash)));
+				   ksm_hash_tag(hash)));
 }
 
 /**
@@ -289,7 +315,8 @@ void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash
  *
  * Its age stays as it is.
  *
- * Context: caller serialises calls on @chunk and on its tallies.
+ * Context: caller serialises calls on @chunk and on its tallies; for candidates.c, which
+ * puts it into a chain.
  */
 void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash)
 {
@@ -297,14 +324,44 @@ void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 has
 		return;
 	ksm_chunk_set(chunk, slot,
 		      ksm_rec_pack(KSM_PAGE_CANDIDATE, ksm_chunk_age(chunk, slot),
-				   ksm_rec_tag(hash)));
+				   ksm_hash_tag(hash)));
+}
+
+/**
+ * ksm_chunk_withdraw() - a candidate is none any more; its hash and its age stay
+ * @chunk: the chunk
+ * @slot: the page, a candidate
+ *
+ * Context: caller serialises calls on @chunk and on its tallies; for candidates.c, which
+ * has taken it out of its chain.
+ */
+void ksm_chunk_withdraw(struct ksm_chunk *chunk, unsigned int slot)
+{
+	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) != KSM_PAGE_CANDIDATE))
+		return;
+	ksm_chunk_set(chunk, slot,
+		      ksm_rec_pack(KSM_PAGE_VOLATILE, ksm_chunk_age(chunk, slot),
+				   ksm_chunk_tag(chunk, slot)));
+}
+
+/**
+ * ksm_chunk_next_candidate() - where a record says which candidate comes after it
+ * @chunk: the chunk
+ * @slot: the page, a candidate
+ *
+ * Context: caller serialises calls on @chunk; for candidates.c.
+ * Return: the place; it is 0 at the end of the chain.
+ */
+ksm_ref_t *ksm_chunk_next_candidate(struct ksm_chunk *chunk, unsigned int slot)
+{
+	return &chunk->rec[slot].next;
 }
 
 /**
  * ksm_chunk_set_stable() - a page is mapped to a KSM page
  * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; not stable already, and reserved
- *        by ksm_chunk_reserve()
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; neither stable already nor a candidate,
+ *        and reserved by ksm_chunk_reserve()
  * @mapping: its mapping record, not NULL; the caller keeps owning it
  *
  * Its age stays as it is; its hash is the KSM page's affair from now on.
@@ -316,7 +373,8 @@ void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 {
 	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
 
-	if (WARN_ON_ONCE(!place || *place || !mapping))
+	if (WARN_ON_ONCE(!place || *place || !mapping) ||
+	    ksm_chunk_is_chained(chunk, slot))
 		return;
 	*place = mapping;
 	ksm_chunk_set(chunk, slot,
@@ -347,7 +405,7 @@ static struct ksm_mapping *ksm_chunk_unmap(struct ksm_chunk *chunk,
 /**
  * ksm_chunk_clear() - forget what is known of a page
  * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1, in any state
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1, in any state but a candidate
  * @mem: allocator
  *
  * Its age becomes 0.
@@ -359,6 +417,8 @@ static struct ksm_mapping *ksm_chunk_unmap(struct ksm_chunk *chunk,
 struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
 				    const struct ksm_mem_ops *mem)
 {
+	if (ksm_chunk_is_chained(chunk, slot))
+		return NULL;
 	ksm_chunk_set(chunk, slot, ksm_rec_pack(KSM_PAGE_EMPTY, 0, 0));
 	return ksm_chunk_unmap(chunk, slot, mem);
 }
@@ -374,7 +434,7 @@ void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot)
 {
 	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_EMPTY &&
 	    ksm_chunk_age(chunk, slot) < KSM_AGE_MAX)
-		chunk->rec[slot] += 1U << KSM_REC_AGE_SHIFT;
+		chunk->rec[slot].packed += 1U << KSM_REC_AGE_SHIFT;
 }
 
 /**
@@ -390,7 +450,7 @@ unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk)
 	unsigned int at;
 
 	for (at = 0; at < KSM_CHUNK_PAGES; at++)
-		youngest = min(youngest, chunk->rec[at] & KSM_REC_AGE_MASK);
+		youngest = min(youngest, chunk->rec[at].packed & KSM_REC_AGE_MASK);
 	return youngest >> KSM_REC_AGE_SHIFT;
 }
 
@@ -399,11 +459,12 @@ static bool ksm_chunk_validate_slot(const struct ksm_chunk *chunk,
 {
 	const struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
 	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
-	u32 rec = chunk->rec[slot];
+	u32 rec = chunk->rec[slot].packed;
 
-	return ksm_holds(state < KSM_NR_PAGE_STATES, "record %u is %x", slot, rec) &&
-	       ksm_holds(state != KSM_PAGE_EMPTY || !rec,
+	return ksm_holds(state != KSM_PAGE_EMPTY || !rec,
 			 "record %u is empty and %x", slot, rec) &&
+	       ksm_holds(state == KSM_PAGE_CANDIDATE || !chunk->rec[slot].next,
+			 "record %u is %x and has a next one", slot, rec) &&
 	       ksm_holds(state != KSM_PAGE_STABLE || !(rec >> KSM_REC_TAG_SHIFT),
 			 "record %u is stable and %x", slot, rec) &&
 	       ksm_holds((state == KSM_PAGE_STABLE) == !!mapping,

@@ -2,10 +2,11 @@
 /*
  * Page records of one chunk: an aligned 2 MiB run of an address space.
  *
- * A record is 4 bytes: the state, the age and 24 bits of the content hash. Only
- * chunk.c packs and unpacks it, and only chunk.c changes a state, counting each
- * change in both tallies (the domain's and the mm's). A stable page also has a
- * mapping record, which lives in the caller's memory and is found by slot.
+ * A record is 8 bytes: the state, the age and 26 bits of the content hash, and of a
+ * candidate which one comes after it (candidates.h). Only chunk.c packs and unpacks
+ * it, and only chunk.c changes a state, counting each change in both tallies (the
+ * domain's and the mm's). A stable page also has a mapping record, which lives in the
+ * caller's memory and is found by slot.
  *
  * All calls on one chunk are serialised by the caller.
  */
@@ -20,7 +21,19 @@ struct ksm_mapping;	/* opaque here: never dereferenced */
 /* Mapping pointers are kept in groups that exist only where pages merged. */
 #define KSM_GROUP_SLOTS		32U
 #define KSM_CHUNK_GROUPS	(KSM_CHUNK_PAGES / KSM_GROUP_SLOTS)
-#define KSM_AGE_MAX		31U
+#define KSM_AGE_MAX		15U
+/* So much of a hash is kept: the upper bits. */
+#define KSM_TAG_BITS		26
+
+/**
+ * struct ksm_record - what is known of a page
+ * @packed: private: state, age and tag
+ * @next: private: of a candidate: the next one of its bucket; 0: none
+ */
+struct ksm_record {
+	u32 packed;
+	ksm_ref_t next;
+};
 
 /**
  * struct ksm_chunk - the page records of one chunk
@@ -29,7 +42,7 @@ struct ksm_mapping;	/* opaque here: never dereferenced */
  * @total: private: tally of the domain
  * @own: private: tally of the mm
  * @groups: private: directory of mapping groups, NULL while nothing merged
- * @rec: private: packed records
+ * @rec: private: the records
  */
 struct ksm_chunk {
 	u32 id;
@@ -37,7 +50,7 @@ struct ksm_chunk {
 	struct ksm_tally *total;
 	struct ksm_tally *own;
 	struct ksm_mapping ***groups;
-	u32 rec[KSM_CHUNK_PAGES];
+	struct ksm_record rec[KSM_CHUNK_PAGES];
 };
 
 void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
@@ -47,6 +60,8 @@ void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem);
 enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
 				    unsigned int slot);
 unsigned int ksm_chunk_age(const struct ksm_chunk *chunk, unsigned int slot);
+u32 ksm_hash_tag(u64 hash);
+u32 ksm_chunk_tag(const struct ksm_chunk *chunk, unsigned int slot);
 bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 			 u64 hash);
 struct ksm_mapping *ksm_chunk_mapping(const struct ksm_chunk *chunk,
@@ -60,6 +75,8 @@ int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
 		      const struct ksm_mem_ops *mem);
 void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
 void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
+void ksm_chunk_withdraw(struct ksm_chunk *chunk, unsigned int slot);
+ksm_ref_t *ksm_chunk_next_candidate(struct ksm_chunk *chunk, unsigned int slot);
 void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping);
 struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,

@@ -5,6 +5,7 @@
 #include <linux/random.h>
 #include <linux/slab.h>
 
+#include "check.h"
 #include "domain.h"
 
 DEFINE_MUTEX(ksm_scan_mutex);
@@ -93,6 +94,14 @@ int ksm_domain_nid(const struct ksm_domain *domain, struct page *page)
 	return domain->limits.merge_across_nodes ? 0 : page_to_nid(page);
 }
 
+static struct ksm_chunk *find_chunk(struct ksm_chunk_finder *finder, u32 id)
+{
+	struct ksm_domain *domain = container_of(finder, struct ksm_domain, finder);
+	struct ksm_mm_chunk *mc = xa_load(&domain->chunks, id);
+
+	return mc ? &mc->c : NULL;
+}
+
 static void domain_free_nodes(struct ksm_domain *domain)
 {
 	while (domain->nr_nodes) {
@@ -120,7 +129,8 @@ static int domain_alloc_nodes(struct ksm_domain *domain)
 			domain_free_nodes(domain);
 			return err;
 		}
-		ksm_candidates_init(&node->candidates, &ksm_kernel_mem);
+		ksm_candidates_init(&node->candidates, &ksm_kernel_mem,
+				    &domain->finder);
 	}
 	return 0;
 }
@@ -144,6 +154,7 @@ int ksm_domain_init(struct ksm_domain *domain)
 	get_random_bytes(&domain->key, sizeof(domain->key));
 	domain->zero_hash = ksm_domain_hash(domain, ZERO_PAGE(0));
 	xa_init_flags(&domain->chunks, XA_FLAGS_ALLOC1);
+	domain->finder.find = find_chunk;
 	INIT_LIST_HEAD(&domain->idle);
 	return domain_alloc_nodes(domain);
 }
@@ -203,10 +214,35 @@ unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 }
 
 /**
+ * ksm_domain_withdraw - a page is no candidate any more, if it was one
+ * @domain: the domain
+ * @mc: the page's chunk
+ * @slot: its slot; any other state stays
+ *
+ * Its page may have moved to another NUMA node since, so all indexes are asked.
+ *
+ * Context: ksm_scan_mutex held.
+ */
+void ksm_domain_withdraw(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
+			 unsigned int slot)
+{
+	unsigned int nid;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	if (ksm_chunk_state(&mc->c, slot) != KSM_PAGE_CANDIDATE)
+		return;
+	for (nid = 0; nid < domain->nr_nodes; nid++)
+		if (ksm_candidates_del(&domain->node[nid].candidates, &mc->c, slot))
+			return;
+	WARN_ONCE(1, "a candidate in no index\n");
+}
+
+/**
  * ksm_domain_forget_candidates - empty the candidate indexes
  * @domain: the domain
  *
- * The records stay as they are; each is entered again when it is next scanned.
+ * All candidates are volatile pages afterwards, which become candidates again when they
+ * are next scanned.
  *
  * Context: ksm_scan_mutex held. May sleep.
  */
@@ -215,11 +251,28 @@ void ksm_domain_forget_candidates(struct ksm_domain *domain)
 	unsigned int nid;
 
 	lockdep_assert_held(&ksm_scan_mutex);
+	for (nid = 0; nid < domain->nr_nodes; nid++)
+		while (!ksm_candidates_forget(&domain->node[nid].candidates, 512))
+			cond_resched();
+}
+
+/* Each candidate is in one index: they have as many as there are. */
+static bool domain_candidates_match(struct ksm_domain *domain)
+{
+	u64 count = 0;
+	unsigned int nid;
+
 	for (nid = 0; nid < domain->nr_nodes; nid++) {
-		ksm_candidates_destroy(&domain->node[nid].candidates);
-		ksm_candidates_init(&domain->node[nid].candidates,
-				    &ksm_kernel_mem);
+		const struct ksm_candidates *table = &domain->node[nid].candidates;
+
+		if (!ksm_candidates_validate(table))
+			return false;
+		count += table->count;
+		cond_resched();
 	}
+	return ksm_holds(count == domain->stats.tally.pages[KSM_PAGE_CANDIDATE],
+			 "%llu candidates in indexes, counted %llu", count,
+			 domain->stats.tally.pages[KSM_PAGE_CANDIDATE]);
 }
 
 static bool domain_chunks_match(struct ksm_domain *domain)
@@ -241,12 +294,13 @@ static bool domain_chunks_match(struct ksm_domain *domain)
  * ksm_domain_validate - do the counters say what the records say?
  * @domain: the domain
  *
- * For debug kernels: it visits every chunk.
+ * For debug kernels: it visits every chunk and every candidate.
  *
  * Context: ksm_scan_mutex held. May sleep.
  */
 bool ksm_domain_validate(struct ksm_domain *domain)
 {
 	lockdep_assert_held(&ksm_scan_mutex);
-	return ksm_stats_validate(&domain->stats) && domain_chunks_match(domain);
+	return ksm_stats_validate(&domain->stats) && domain_chunks_match(domain) &&
+	       domain_candidates_match(domain);
 }

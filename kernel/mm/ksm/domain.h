@@ -72,6 +72,7 @@ struct ksm_domain_node {
  *	(hash.h)
  * @zero_hash: hash of a page of zeroes
  * @chunks: chunk id -> struct ksm_mm_chunk
+ * @finder: finds in @chunks for the candidate indexes
  * @nr_chunks: how many there are
  * @huge_splits: huge pages split to merge some of them, ever
  * @huge_merged: pages of those that were merged, ever
@@ -88,6 +89,7 @@ struct ksm_domain {
 	struct ksm_hash_key key;
 	u64 zero_hash;
 	struct xarray chunks;
+	struct ksm_chunk_finder finder;
 	unsigned long nr_chunks;
 	u64 huge_splits;
 	u64 huge_merged;
@@ -109,6 +111,8 @@ u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page);
 void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
 			enum ksm_refusal why, unsigned long pages);
 unsigned long ksm_domain_metadata(const struct ksm_domain *domain);
+void ksm_domain_withdraw(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
+			 unsigned int slot);
 void ksm_domain_forget_candidates(struct ksm_domain *domain);
 bool ksm_domain_validate(struct ksm_domain *domain);
 

@@ -37,19 +37,6 @@ bool ksm_huge_pays(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
 }
 
 /**
- * ksm_huge_has_no_like - a page has no like, as far as is known
- * @mc: its chunk
- * @slot: its slot
- *
- * Context: ksm_scan_mutex held.
- */
-void ksm_huge_has_no_like(struct ksm_mm_chunk *mc, unsigned int slot)
-{
-	lockdep_assert_held(&ksm_scan_mutex);
-	__clear_bit(slot, mc->has_like);
-}
-
-/**
  * ksm_huge_was_split - count a huge page that was split to merge some of it
  * @domain: the domain
  * @mc: the chunk of the page for which it was
@@ -59,7 +46,6 @@ void ksm_huge_has_no_like(struct ksm_mm_chunk *mc, unsigned int slot)
 void ksm_huge_was_split(struct ksm_domain *domain, struct ksm_mm_chunk *mc)
 {
 	lockdep_assert_held(&ksm_scan_mutex);
-	bitmap_zero(mc->has_like, KSM_CHUNK_PAGES);
 	bitmap_fill(mc->was_huge, KSM_CHUNK_PAGES);
 	WRITE_ONCE(domain->huge_splits, domain->huge_splits + 1);
 }

@@ -7,7 +7,6 @@
 
 bool ksm_huge_pays(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
 		   unsigned int slot, struct page *page);
-void ksm_huge_has_no_like(struct ksm_mm_chunk *mc, unsigned int slot);
 void ksm_huge_was_split(struct ksm_domain *domain, struct ksm_mm_chunk *mc);
 void ksm_huge_merged(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
 		     unsigned int slot);

@@ -42,7 +42,7 @@ struct ksm_mm_slot {
  * @c: the page records
  * @owner: the registered mm it belongs to
  * @start: address of the chunk's first page
- * @has_like: pages of huge pages that had a like when last looked at: see huge.c
+ * @has_like: pages that had a like when last looked at, and were not merged with it
  * @was_huge: pages of huge pages that were split here, and not merged since
  *
  * Changed under ksm_scan_mutex only.

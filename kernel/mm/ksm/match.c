@@ -174,7 +174,7 @@ static bool merge_with_zero(struct ksm_domain *domain, struct ksm_scanned *s,
 static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64 hash)
 {
 	unsigned int here = ksm_domain_nid(domain, page), nid;
-	struct ksm_candidate_iter iter;
+	ksm_ref_t found[KSM_CANDIDATE_TWINS];
 
 	if (domain->limits.merge_across_nodes)
 		return false;
@@ -183,7 +183,7 @@ static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64
 
 		if (nid != here &&
 		    (ksm_index_first(&node->stable, hash) ||
-		     ksm_candidates_first(&node->candidates, hash, &iter)))
+		     ksm_candidates_find(&node->candidates, hash, found)))
 			return true;
 	}
 	return false;
@@ -191,16 +191,17 @@ static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64
 
 /*
  * Merge a page with what is there, or make it a candidate. What is there changes when
- * the batch is flushed: then it is looked up again.
+ * the batch is flushed: then it is looked up again. With @others_will only KSM pages
+ * are looked at.
  */
 static void find_partner(struct ksm_batch *batch, struct ksm_scanned *s, u64 hash,
-			 bool is_new)
+			 bool others_will)
 {
 	enum ksm_pairing pairing = KSM_PAIR_NONE;
 	struct ksm_copy *full;
 
 	do {
-		if (merge_with_stable(batch, s, hash, &full) || is_new)
+		if (merge_with_stable(batch, s, hash, &full) || others_will)
 			return;
 		pairing = ksm_pair_find(batch, s, hash, full);
 	} while (pairing == KSM_PAIR_FLUSHED);
@@ -211,15 +212,28 @@ static void find_partner(struct ksm_batch *batch, struct ksm_scanned *s, u64 has
 		refused(batch->domain, s, KSM_REFUSED_NODE);
 }
 
+/*
+ * Is the page a candidate that had no like when it was last looked at? What has become
+ * its like since has found it. On NUMA nodes that are kept apart it may have moved.
+ */
+static bool is_settled(const struct ksm_domain *domain, const struct ksm_scanned *s)
+{
+	return ksm_chunk_state(&s->mc->c, s->slot) == KSM_PAGE_CANDIDATE &&
+	       !test_bit(s->slot, s->mc->has_like) &&
+	       domain->limits.merge_across_nodes;
+}
+
 static void match_anon_page(struct ksm_batch *batch, struct ksm_scanned *s)
 {
 	struct ksm_domain *domain = batch->domain;
 	struct ksm_chunk *chunk = &s->mc->c;
 	bool is_new = ksm_chunk_state(chunk, s->slot) == KSM_PAGE_EMPTY;
+	bool settled = is_settled(domain, s);
 	u64 hash = s->hash;
 
-	ksm_huge_has_no_like(s->mc, s->slot);
+	__clear_bit(s->slot, s->mc->has_like);
 	if (!ksm_chunk_same_hash(chunk, s->slot, hash)) {
+		ksm_domain_withdraw(domain, s->mc, s->slot);
 		ksm_chunk_set_volatile(chunk, s->slot, hash);
 		if (!is_new)
 			refused(domain, s, KSM_REFUSED_VOLATILE);
@@ -228,7 +242,7 @@ static void match_anon_page(struct ksm_batch *batch, struct ksm_scanned *s)
 	}
 	if (!is_new && merge_with_zero(domain, s, hash))
 		return;
-	find_partner(batch, s, hash, is_new);
+	find_partner(batch, s, hash, is_new || settled);
 }
 
 /*

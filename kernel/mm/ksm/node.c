@@ -238,6 +238,7 @@ void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *nod
 	get_anon_vma(anon_vma);
 	mapping->anon_vma = anon_vma;
 	mapping->pgoff = pgoff;
+	ksm_domain_withdraw(node->domain, mc, mapping->slot);
 	/* In this order readers without a lock never see more shared than stable. */
 	ksm_chunk_set_stable(&mc->c, mapping->slot, mapping);
 	mapping_list(mapping, node);
@@ -286,6 +287,7 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	if (ksm_chunk_state(&mc->c, slot) != KSM_PAGE_STABLE) {
+		ksm_domain_withdraw(mc->owner->domain, mc, slot);
 		ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
 		return;
 	}

@@ -124,6 +124,7 @@ enum ksm_pairing ksm_pair_find(struct ksm_batch *batch, struct ksm_scanned *s,
 	struct ksm_offer offer[KSM_CANDIDATE_TWINS];
 	enum ksm_pairing result = KSM_PAIR_NONE;
 	struct ksm_promotion *p;
+	bool has_like = false;
 	unsigned int nr, i;
 
 	lockdep_assert_held(&ksm_scan_mutex);
@@ -134,8 +135,12 @@ enum ksm_pairing ksm_pair_find(struct ksm_batch *batch, struct ksm_scanned *s,
 	}
 	nr = ksm_offer_find(batch->domain, s->page, hash, offer);
 	for (i = 0; i < nr; i++) {
-		if (is_held(batch, s, &offer[i]))
+		if (is_held(batch, s, &offer[i])) {
+			/* So that it looks for this one, too. */
+			__set_bit(offer[i].slot, offer[i].mc->has_like);
+			has_like = true;
 			continue;
+		}
 		result = try_offer(batch, s, hash, full, &offer[i], &why);
 		if (result != KSM_PAIR_NONE)
 			break;
@@ -143,5 +148,8 @@ enum ksm_pairing ksm_pair_find(struct ksm_batch *batch, struct ksm_scanned *s,
 out:
 	if (result == KSM_PAIR_NONE)
 		ksm_domain_refused(batch->domain, ksm_chunk_mm(s->mc), why, 1);
+	/* It will be looked for again: a page that was refused may not be for ever. */
+	if (result == KSM_PAIR_NONE && (has_like || why))
+		__set_bit(s->slot, s->mc->has_like);
 	return result;
 }

@@ -9,8 +9,8 @@
 
 #include "control.h"
 
-/* An entry of the candidate index, with the room around it: see candidates.c. */
-#define CANDIDATE_BYTES	19
+/* Its share of a bucket of the candidate index: see candidates.c. */
+#define CANDIDATE_BYTES	2
 /* What the engine keeps for a page, which will mostly be a candidate. */
 #define RECORD_BYTES	(DIV_ROUND_UP(sizeof(struct ksm_mm_chunk), KSM_CHUNK_PAGES) + \
 			 CANDIDATE_BYTES)

@@ -22,7 +22,6 @@
 #include "match.h"
 #include "merge.h"
 #include "node.h"
-#include "offer.h"
 #include "pace.h"
 #include "registry.h"
 #include "scan.h"
@@ -229,7 +228,6 @@ static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
 	scan.pages_skipped += skipped;
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
-	ksm_offer_sweep(slot->domain, looked);
 	return looked + ksm_skip_looks(skipped);
 }
 

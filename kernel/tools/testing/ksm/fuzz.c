@@ -82,9 +82,9 @@ static void exit_or_prune(struct model *model, struct input *in)
 		model_prune(model);
 }
 
-static void sweep(struct model *model, struct input *in)
+static void forget(struct model *model, struct input *in)
 {
-	sim_sweep(model->sim, next(in, 256));
+	model_forget(model, next(in, 256));
 }
 
 /* Lower half: this allocation from now on fails; upper half: one in so many. */
@@ -105,7 +105,7 @@ static void (*const steps[])(struct model *model, struct input *in) = {
 	discard_pages,
 	touch_pages,
 	exit_or_prune,
-	sweep,
+	forget,
 	lose_memory,
 };
 

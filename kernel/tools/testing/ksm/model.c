@@ -77,6 +77,7 @@ struct before {
 	bool has_twin;
 	bool may_leave;			/* the scanned page its KSM page */
 	u64 failed;
+	u64 evicted;
 };
 
 /*
@@ -110,7 +111,8 @@ static enum ksm_page_state predict(struct model *model, u32 page, bool has_twin)
 		return KSM_PAGE_EMPTY;
 	if (p->kpage)
 		return KSM_PAGE_STABLE;
-	if (!is_new && known->hash >> 40 != sim_hash(model->sim, p->content) >> 40)
+	if (!is_new && ksm_hash_tag(known->hash) !=
+		       ksm_hash_tag(sim_hash(model->sim, p->content)))
 		return KSM_PAGE_VOLATILE;
 	if (stable_has_room(model, page))
 		return KSM_PAGE_STABLE;
@@ -125,6 +127,7 @@ static void look(struct model *model, u32 scanned, struct before *before)
 	u32 page;
 
 	before->failed = harness_mem_failed();
+	before->evicted = model->sim->candidates.evicted;
 	before->has_twin = false;
 	for (page = 0; page < SIM_PAGES; page++) {
 		const struct sim_kpage *kpage = recorded_kpage(model, page);
@@ -158,6 +161,9 @@ static u32 check_others(struct model *model, const struct before *before, u32 sc
 		if (is == KSM_PAGE_STABLE) {
 			CHECK(before->twin[page], "page %u merged", page);
 			twins++;
+		} else if (was == KSM_PAGE_CANDIDATE && is == KSM_PAGE_VOLATILE) {
+			CHECK(model->sim->candidates.evicted > before->evicted,
+			      "page %u was no candidate any more", page);
 		} else {
 			CHECK(is == KSM_PAGE_EMPTY, "page %u went to state %u", page, is);
 			CHECK(before->stale[page] || (before->twin[page] && failed),
@@ -195,10 +201,13 @@ static void check_scanned(struct model *model, const struct before *before,
 
 	if (is == KSM_PAGE_EMPTY && before->may_leave) {
 		model->left++;
+	} else if (is == KSM_PAGE_VOLATILE && before->want == KSM_PAGE_CANDIDATE) {
+		CHECK(harness_mem_failed() > before->failed,
+		      "page %u became no candidate", page);
 	} else if (is != before->want) {
 		CHECK(before->want == KSM_PAGE_STABLE, "page %u: state %u, not %u",
 		      page, is, before->want);
-		CHECK(harness_mem_failed() || model->sim->candidates.forgotten,
+		CHECK(harness_mem_failed() || model->sim->candidates.evicted,
 		      "page %u did not merge and nothing says why", page);
 		model->missed++;
 	}
@@ -244,6 +253,26 @@ void model_exit(struct model *model, u32 mm)
 	sim_exit(model->sim, mm);
 	memset(before.stale, 0, sizeof(before.stale));
 	check_others(model, &before, SIM_PAGES);
+}
+
+void model_forget(struct model *model, u32 budget)
+{
+	u64 count = model->sim->candidates.count, forgotten = 0;
+	u32 page;
+
+	sim_forget(model->sim, budget);
+	for (page = 0; page < SIM_PAGES; page++) {
+		enum ksm_page_state is = engine_state(model, page);
+
+		if (is == model->known[page].state)
+			continue;
+		CHECK(model->known[page].state == KSM_PAGE_CANDIDATE &&
+		      is == KSM_PAGE_VOLATILE, "page %u went to state %u", page, is);
+		model->known[page].state = is;
+		forgotten++;
+	}
+	CHECK(forgotten == (count < budget ? count : budget),
+	      "%llu of %llu candidates forgotten, budget %u", forgotten, count, budget);
 }
 
 /* Nobody may ever read anything but what he wrote. */
@@ -333,7 +362,6 @@ void model_pass(struct model *model)
 	for (page = 0; page < SIM_PAGES; page++)
 		model_scan(model, page);
 	model_prune(model);
-	sim_sweep(model->sim, ~0U);
 	model_check(model);
 }
 

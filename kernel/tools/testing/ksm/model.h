@@ -3,8 +3,8 @@
  * What the small engine of sim.c must do, predicted by looking at all pages.
  *
  * The model knows no index, no chain and no record: what could merge with a page
- * it finds by comparing it with every other one. Where the engine may do less (it
- * forgot a candidate, or an allocation failed), it must say so in its counters.
+ * it finds by comparing it with every other one. Where the engine may do less (a
+ * candidate was evicted, or an allocation failed), it must say so in its counters.
  *
  * What only processes do (sim_write() and the like) needs no model.
  */
@@ -34,6 +34,7 @@ struct model *model_new(u32 limit, u32 nr_hashes);
 void model_scan(struct model *model, u32 page);
 void model_prune(struct model *model);
 void model_exit(struct model *model, u32 mm);
+void model_forget(struct model *model, u32 budget);
 
 /* Counts everything anew, and validates all structures. */
 void model_check(struct model *model);

@@ -53,6 +53,18 @@ static void init_chunk(struct sim *sim, u32 at)
 		       &sim->own[at / SIM_CHUNKS]);
 }
 
+static struct ksm_chunk *find_chunk(struct ksm_chunk_finder *finder, u32 id)
+{
+	struct sim *sim = container_of(finder, struct sim, finder);
+	u32 at;
+
+	for (at = 0; at < ARRAY_SIZE(sim->chunk); at++) {
+		if (sim->chunk[at].id == id)
+			return &sim->chunk[at];
+	}
+	return NULL;
+}
+
 struct sim *sim_new(u32 limit, u32 nr_hashes)
 {
 	struct sim *sim = harness_keep(sizeof(*sim));
@@ -63,7 +75,8 @@ struct sim *sim_new(u32 limit, u32 nr_hashes)
 	sim->nr_hashes = nr_hashes;
 	sim->key = rnd();
 	CHECK(!ksm_index_init(&sim->index, &harness_mem), "init");
-	ksm_candidates_init(&sim->candidates, &harness_mem);
+	sim->finder.find = find_chunk;
+	ksm_candidates_init(&sim->candidates, &harness_mem, &sim->finder);
 	for (at = 0; at < ARRAY_SIZE(sim->chunk); at++)
 		init_chunk(sim, at);
 	return sim;
@@ -125,11 +138,21 @@ static struct ksm_mapping *mapping_new(struct sim *sim, u32 page)
 	return mapping;
 }
 
+/* A page that is to change its state is no candidate any more. */
+static void withdraw(struct sim *sim, u32 page)
+{
+	bool was = sim_state(sim, page) == KSM_PAGE_CANDIDATE;
+
+	CHECK(ksm_candidates_del(&sim->candidates, sim_chunk(sim, page),
+				 sim_slot(page)) == was, "candidate %u", page);
+}
+
 static void attach(struct sim *sim, struct ksm_mapping *mapping,
 		   struct sim_kpage *kpage)
 {
 	mapping->kpage = kpage;
 	list_add(&mapping->sharer, &kpage->sharers);
+	withdraw(sim, mapping->page);
 	ksm_chunk_set_stable(sim_chunk(sim, mapping->page), sim_slot(mapping->page),
 			     mapping);
 	ksm_chain_share(&kpage->copy, sim->limit, &sim->stats);
@@ -161,10 +184,12 @@ static void drop_record(struct sim *sim, u32 page)
 	struct ksm_chunk *chunk = sim_chunk(sim, page);
 	struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, sim_slot(page));
 
-	if (mapping)
+	if (mapping) {
 		detach(sim, mapping);
-	else
-		ksm_chunk_clear(chunk, sim_slot(page), &harness_mem);
+		return;
+	}
+	withdraw(sim, page);
+	ksm_chunk_clear(chunk, sim_slot(page), &harness_mem);
 }
 
 /* Looks for a copy with room and the content; @full as in the engine. */
@@ -241,50 +266,32 @@ static bool merge_pair(struct sim *sim, u32 page, u32 twin, struct ksm_copy *ful
 	return false;
 }
 
-/* The page that a reference names, if its record still agrees; else SIM_PAGES. */
-static u32 resolve(struct sim *sim, ksm_ref_t ref, u64 hash)
+/* The page that a reference names. */
+static u32 resolve(struct sim *sim, ksm_ref_t ref)
 {
 	u32 at;
 
 	for (at = 0; at < SIM_PAGES; at++) {
-		if (sim_ref(sim, at) == ref &&
-		    sim_state(sim, at) == KSM_PAGE_CANDIDATE &&
-		    ksm_chunk_same_hash(sim_chunk(sim, at), sim_slot(at), hash))
+		if (sim_ref(sim, at) == ref)
 			return at;
 	}
+	CHECK(false, "%x names no page", ref);
 	return SIM_PAGES;
 }
 
 static bool merge_with_candidate(struct sim *sim, u32 page, struct ksm_copy *full)
 {
-	u32 content = sim->page[page].content;
-	u64 hash = sim_hash(sim, content);
+	u32 content = sim->page[page].content, nr, at;
 	ksm_ref_t twin[KSM_CANDIDATE_TWINS];
-	struct ksm_candidate_iter iter;
-	ksm_ref_t ref;
-	u32 nr = 0, at;
 
-	for (ref = ksm_candidates_first(&sim->candidates, hash, &iter); ref;
-	     ref = ksm_candidates_next(&iter)) {
-		CHECK(nr < KSM_CANDIDATE_TWINS, "more entries than one tag may have");
-		twin[nr++] = ref;
-	}
+	nr = ksm_candidates_find(&sim->candidates, sim_hash(sim, content), twin);
 	while (nr--) {
-		at = resolve(sim, twin[nr], hash);
-		if (at == page)
-			continue;
-		if (at == SIM_PAGES) {
-			ksm_candidates_del(&sim->candidates, hash, twin[nr]);
-			continue;
-		}
-		if (sim->page[at].kpage || sim->page[at].content != content)
+		at = resolve(sim, twin[nr]);
+		if (at == page || sim->page[at].kpage ||
+		    sim->page[at].content != content)
 			continue;
 		/* Without memory the next one would fare no better. */
-		if (!merge_pair(sim, page, at, full))
-			return false;
-		ksm_candidates_del(&sim->candidates, hash, twin[nr]);
-		ksm_candidates_del(&sim->candidates, hash, sim_ref(sim, page));
-		return true;
+		return merge_pair(sim, page, at, full);
 	}
 	return false;
 }
@@ -298,6 +305,7 @@ static void scan_own_page(struct sim *sim, u32 page)
 	struct ksm_copy *full;
 
 	if (!ksm_chunk_same_hash(chunk, sim_slot(page), hash)) {
+		withdraw(sim, page);
 		ksm_chunk_set_volatile(chunk, sim_slot(page), hash);
 		if (!is_new)
 			return;
@@ -309,8 +317,8 @@ static void scan_own_page(struct sim *sim, u32 page)
 	}
 	if (is_new || merge_with_candidate(sim, page, full))
 		return;
-	ksm_chunk_set_candidate(chunk, sim_slot(page), hash);
-	ksm_candidates_add(&sim->candidates, hash, sim_ref(sim, page));
+	if (sim_state(sim, page) != KSM_PAGE_CANDIDATE)
+		ksm_candidates_add(&sim->candidates, chunk, sim_slot(page), hash);
 }
 
 /* A page that maps what its record says. One that shares a spare copy leaves it. */
@@ -403,21 +411,10 @@ void sim_prune(struct sim *sim)
 	} while (bucket);
 }
 
-static bool is_stale(ksm_ref_t ref, void *arg)
+/* Candidates are volatile again, up to @budget of them. */
+void sim_forget(struct sim *sim, u32 budget)
 {
-	struct sim *sim = arg;
-	u32 at;
-
-	for (at = 0; at < SIM_PAGES; at++) {
-		if (sim_ref(sim, at) == ref)
-			return sim_state(sim, at) != KSM_PAGE_CANDIDATE;
-	}
-	return true;
-}
-
-void sim_sweep(struct sim *sim, u32 budget)
-{
-	ksm_candidates_sweep(&sim->candidates, budget, is_stale, sim);
+	ksm_candidates_forget(&sim->candidates, budget);
 }
 
 void sim_end(struct sim *sim)

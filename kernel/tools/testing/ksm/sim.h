@@ -75,6 +75,7 @@ struct sim {
 	struct ksm_tally own[SIM_MMS];
 	struct ksm_index index;
 	struct ksm_candidates candidates;
+	struct ksm_chunk_finder finder;
 	struct ksm_chunk chunk[SIM_MMS * SIM_CHUNKS];
 };
 
@@ -91,7 +92,7 @@ u32 sim_read(const struct sim *sim, u32 page);
 void sim_scan(struct sim *sim, u32 page);
 void sim_exit(struct sim *sim, u32 mm);
 void sim_prune(struct sim *sim);
-void sim_sweep(struct sim *sim, u32 budget);
+void sim_forget(struct sim *sim, u32 budget);
 
 u64 sim_hash(const struct sim *sim, u32 content);
 struct ksm_chunk *sim_chunk(struct sim *sim, u32 page);

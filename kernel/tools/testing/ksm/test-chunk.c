@@ -104,10 +104,23 @@ static void check_next(const struct model *model, u32 nr, u32 slot)
 	      slot, ksm_chunk_next(&model->chunk[nr], slot));
 }
 
+/* What an index does before anything else may be done with a candidate. */
+static void withdraw(struct model *model, u32 nr, u32 slot)
+{
+	struct page *page = &model->page[nr][slot];
+
+	if (page->state != KSM_PAGE_CANDIDATE)
+		return;
+	ksm_chunk_withdraw(&model->chunk[nr], slot);
+	page->state = KSM_PAGE_VOLATILE;
+	check_page(model, nr, slot);
+}
+
 static void clear_page(struct model *model, u32 nr, u32 slot)
 {
 	struct ksm_mapping *was = model->page[nr][slot].mapping;
 
+	withdraw(model, nr, slot);
 	CHECK(ksm_chunk_clear(&model->chunk[nr], slot, &harness_mem) == was,
 	      "clear returned another mapping");
 	memset(&model->page[nr][slot], 0, sizeof(model->page[nr][slot]));
@@ -127,6 +140,7 @@ static void make_stable(struct model *model, u32 nr, u32 slot)
 	/* Pages that are not stable may change meanwhile. */
 	if (model->page[nr][slot ^ 1].state != KSM_PAGE_STABLE)
 		clear_page(model, nr, slot ^ 1);
+	withdraw(model, nr, slot);
 	page->state = KSM_PAGE_STABLE;
 	page->mapping = mapping_of(model, nr, slot);
 	ksm_chunk_set_stable(&model->chunk[nr], slot, page->mapping);
@@ -142,6 +156,7 @@ static void random_step(struct model *model, u32 nr, u32 slot, u32 what)
 	case 0:
 		if (stable)
 			break;
+		withdraw(model, nr, slot);
 		page->state = KSM_PAGE_VOLATILE;
 		page->hash = rnd();
 		ksm_chunk_set_volatile(chunk, slot, page->hash);
@@ -186,7 +201,7 @@ static void walk(unsigned long steps, u32 fail_one_in)
 	for (nr = 0; nr < NR_CHUNKS; nr++) {
 		for (slot = 0; slot < KSM_CHUNK_PAGES; slot++) {
 			check_page(model, nr, slot);
-			if (model->page[nr][slot].state == KSM_PAGE_STABLE)
+			if (model->page[nr][slot].state != KSM_PAGE_VOLATILE)
 				clear_page(model, nr, slot);
 		}
 		ksm_chunk_destroy(&model->chunk[nr], &harness_mem);
@@ -222,8 +237,8 @@ static void every_hash_bit_counts(void)
 	for (bit = 0; bit < 64; bit++) {
 		u64 other = hash ^ 1ULL << bit;
 
-		CHECK(ksm_chunk_same_hash(chunk, 9, other) == (bit < 40), "bit %u", bit);
-		CHECK(ksm_chunk_same_hash(chunk, 10, other) == (bit < 40), "bit %u", bit);
+		CHECK(ksm_chunk_same_hash(chunk, 9, other) == (bit < 38), "bit %u", bit);
+		CHECK(ksm_chunk_same_hash(chunk, 10, other) == (bit < 38), "bit %u", bit);
 	}
 	CHECK(!ksm_chunk_same_hash(chunk, 8, 0), "an empty page has a hash");
 	CHECK(!ksm_chunk_reserve(chunk, 9, &harness_mem), "reserve");
@@ -231,6 +246,8 @@ static void every_hash_bit_counts(void)
 	CHECK(!ksm_chunk_same_hash(chunk, 9, 0), "a stable page has a hash");
 	CHECK(!ksm_chunk_same_hash(chunk, 9, hash), "a stable page has a hash");
 	ksm_chunk_clear(chunk, 9, &harness_mem);
+	ksm_chunk_withdraw(chunk, 10);
+	CHECK(ksm_chunk_same_hash(chunk, 10, hash), "withdrawn, and the hash is gone");
 	ksm_chunk_destroy(chunk, &harness_mem);
 }
 
@@ -241,7 +258,7 @@ static void age_saturates_and_survives(void)
 	struct ksm_chunk *chunk = &model->chunk[0];
 	unsigned int age;
 
-	CHECK(KSM_AGE_MAX == 31, "%u", KSM_AGE_MAX);
+	CHECK(KSM_AGE_MAX == 15, "%u", KSM_AGE_MAX);
 	CHECK(!ksm_chunk_reserve(chunk, 100, &harness_mem), "reserve");
 	for (age = 0; age <= KSM_AGE_MAX + 3; age++) {
 		unsigned int want = age < KSM_AGE_MAX ? age : KSM_AGE_MAX;
@@ -252,6 +269,8 @@ static void age_saturates_and_survives(void)
 		ksm_chunk_grow_older(chunk, 100);
 		CHECK(ksm_chunk_same_hash(chunk, 100, ~0ULL), "%u", want);
 	}
+	ksm_chunk_withdraw(chunk, 100);
+	CHECK(ksm_chunk_age(chunk, 100) == KSM_AGE_MAX, "withdrawn, and not old");
 	ksm_chunk_set_stable(chunk, 100, mapping_of(model, 0, 100));
 	CHECK(ksm_chunk_age(chunk, 100) == KSM_AGE_MAX, "stable lost its age");
 	ksm_chunk_clear(chunk, 100, &harness_mem);
@@ -265,6 +284,7 @@ static void age_saturates_and_survives(void)
 	CHECK(ksm_chunk_age(chunk, 100) == 1, "a page that changed lost its age");
 	ksm_chunk_set_candidate(chunk, 100, 0);
 	ksm_chunk_grow_older(chunk, 100);
+	ksm_chunk_withdraw(chunk, 100);
 	ksm_chunk_set_volatile(chunk, 100, 0);
 	CHECK(ksm_chunk_age(chunk, 100) == 2, "a candidate that changed lost its age");
 	CHECK(!ksm_chunk_age(chunk, 99) && !ksm_chunk_age(chunk, 101), "neighbours");
@@ -286,6 +306,20 @@ static void misuse_warns_and_changes_nothing(void)
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
 	EXPECT_WARNINGS(1, ksm_chunk_set_volatile(chunk, 3, 1));
 	EXPECT_WARNINGS(1, ksm_chunk_set_candidate(chunk, 3, 1));
+	EXPECT_WARNINGS(1, ksm_chunk_withdraw(chunk, 3));
+	/* A record in a chain is not touched. */
+	ksm_chunk_set_candidate(chunk, 4, 1);
+	*ksm_chunk_next_candidate(chunk, 4) = 12;
+	EXPECT_WARNINGS(1, ksm_chunk_set_volatile(chunk, 4, 2));
+	EXPECT_WARNINGS(1, CHECK(!ksm_chunk_clear(chunk, 4, &harness_mem), "a mapping"));
+	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 4, mapping));
+	CHECK(ksm_chunk_state(chunk, 4) == KSM_PAGE_CANDIDATE &&
+	      ksm_chunk_same_hash(chunk, 4, 1) &&
+	      *ksm_chunk_next_candidate(chunk, 4) == 12, "the record has changed");
+	*ksm_chunk_next_candidate(chunk, 4) = 0;
+	ksm_chunk_withdraw(chunk, 4);
+	EXPECT_WARNINGS(1, ksm_chunk_withdraw(chunk, 4));
+	ksm_chunk_clear(chunk, 4, &harness_mem);
 	CHECK(ksm_chunk_mapping(chunk, 3) == mapping, "the mapping is lost");
 	CHECK(ksm_chunk_validate(chunk), "validate");
 	EXPECT_WARNINGS(1, ksm_chunk_destroy(chunk, &harness_mem));
@@ -304,12 +338,12 @@ static void memory_follows_what_merged(void)
 	u64 group = KSM_GROUP_SLOTS * sizeof(void *);
 	u32 slot;
 
-	CHECK(sizeof(*chunk) <= KSM_CHUNK_PAGES * 4 + 64, "%zu bytes a chunk",
+	CHECK(sizeof(*chunk) <= KSM_CHUNK_PAGES * 8 + 64, "%zu bytes a chunk",
 	      sizeof(*chunk));
 	harness_note("%.2f bytes a record, %llu a group of %u merged pages",
 		     (double)sizeof(*chunk) / KSM_CHUNK_PAGES, group, KSM_GROUP_SLOTS);
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
-		ksm_chunk_set_candidate(chunk, slot, rnd());
+		ksm_chunk_set_volatile(chunk, slot, rnd());
 	CHECK(!harness_mem_bytes(), "%llu bytes", harness_mem_bytes());
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++) {
 		CHECK(!ksm_chunk_reserve(chunk, slot, &harness_mem), "reserve");
@@ -344,7 +378,7 @@ static void reservation_fails_cleanly(void)
 	CHECK(!ksm_chunk_reserve(chunk, 0, &harness_mem), "reserve");
 	CHECK(!ksm_chunk_reserve(chunk, 511, &harness_mem), "reserve");
 	/* Clearing a page that is not stable leaves the reservation alone. */
-	ksm_chunk_set_candidate(chunk, 1, 1);
+	ksm_chunk_set_volatile(chunk, 1, 1);
 	ksm_chunk_clear(chunk, 1, &harness_mem);
 	ksm_chunk_clear(chunk, 0, &harness_mem);
 	ksm_chunk_set_stable(chunk, 0, mapping_of(model, 0, 0));
@@ -372,18 +406,19 @@ static void validate_finds_damage(void)
 	} while (0)
 	BREAK(chunk->id, 0);
 	BREAK(chunk->id, KSM_CHUNK_ID_MAX + 1);
-	BREAK(chunk->rec[1], KSM_NR_PAGE_STATES);
-	BREAK(chunk->rec[0], 1 << 3);
-	BREAK(chunk->rec[3], chunk->rec[3] | 1U << 31);
-	BREAK(chunk->rec[2], KSM_PAGE_STABLE);
-	BREAK(chunk->rec[3], KSM_PAGE_CANDIDATE);
-	BREAK(chunk->rec[2], KSM_PAGE_VOLATILE);
+	BREAK(chunk->rec[1].next, 1);
+	BREAK(chunk->rec[0].packed, 1 << 3);
+	BREAK(chunk->rec[3].packed, chunk->rec[3].packed | 1U << 31);
+	BREAK(chunk->rec[2].packed, KSM_PAGE_STABLE);
+	BREAK(chunk->rec[3].packed, KSM_PAGE_CANDIDATE);
+	BREAK(chunk->rec[2].packed, KSM_PAGE_VOLATILE);
 	BREAK(chunk->groups[0][3], NULL);
 	BREAK(chunk->groups[0][4], mapping_of(model, 0, 4));
 	BREAK(chunk->nr[KSM_PAGE_EMPTY], 1);
 #undef BREAK
 	CHECK(ksm_chunk_validate(chunk), "validate");
 	ksm_chunk_clear(chunk, 3, &harness_mem);
+	ksm_chunk_withdraw(chunk, 2);
 	ksm_chunk_destroy(chunk, &harness_mem);
 }
 

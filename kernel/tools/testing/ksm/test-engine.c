@@ -43,7 +43,8 @@ static void random_step(struct model *model, bool calm)
 			model_prune(model);
 		break;
 	case 7:
-		sim_sweep(model->sim, rnd_below(100));
+		if (rnd_one_in(10))
+			model_forget(model, rnd_below(100));
 		break;
 	default:
 		model_scan(model, page);

@@ -204,16 +204,22 @@ static void test_old_merged_leave_at_once(void)
 	area_check_each(q, 10, 50, "not rewritten");
 }
 
-/* Wait until @pages of @p are merged; fails after @most passes. */
+/*
+ * Wait until @pages of @p are merged; fails after @most passes. Passes end while we
+ * count, so what counts is how many there were before.
+ */
 static void merged_within(char *p, size_t pages, long most, const char *what)
 {
 	long start = ksm_read("full_scans");
 
-	while (area_count_ksm(p, pages) < pages) {
-		must(ksm_read("full_scans") - start <= most,
-		     "%s: %zu of %zu are merged %ld passes later", what,
-		     area_count_ksm(p, pages), pages,
-		     ksm_read("full_scans") - start);
+	for (;;) {
+		long passes = ksm_read("full_scans") - start;
+		size_t merged = area_count_ksm(p, pages);
+
+		if (merged == pages)
+			return;
+		must(passes <= most, "%s: %zu of %zu are merged after %ld passes",
+		     what, merged, pages, passes);
 		nap_ms(5);
 	}
 }
@@ -285,13 +291,15 @@ static void known_within(long want, long most, const char *what)
 	struct ksm_counts c;
 
 	for (;;) {
+		long passes = ksm_read("full_scans") - start;
+
 		ksm_get_counts(&c);
 		if (c.unshared + c.pvolatile + c.shared + c.sharing == want)
 			return;
-		must(ksm_read("full_scans") - start <= most,
-		     "%s: unshared %ld, volatile %ld, shared %ld, sharing %ld are not %ld in all, %ld passes later",
+		must(passes <= most,
+		     "%s: unshared %ld, volatile %ld, shared %ld, sharing %ld are not %ld in all after %ld passes",
 		     what, c.unshared, c.pvolatile, c.shared, c.sharing, want,
-		     ksm_read("full_scans") - start);
+		     passes);
 		nap_ms(5);
 	}
 }
