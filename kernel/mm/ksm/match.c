@@ -171,21 +171,17 @@ static bool merge_with_zero(struct ksm_domain *domain, struct ksm_scanned *s,
 }
 
 /* Is there a page on another node that it would be merged with, were it here? */
-static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64 hash)
+static bool is_elsewhere(struct ksm_domain *domain, const struct ksm_scanned *s)
 {
-	unsigned int here = ksm_domain_nid(domain, page), nid;
-	ksm_ref_t found[KSM_CANDIDATE_TWINS];
+	unsigned int here = ksm_domain_nid(domain, s->page), nid;
 
 	if (domain->limits.merge_across_nodes)
 		return false;
-	for (nid = 0; nid < domain->nr_nodes; nid++) {
-		const struct ksm_domain_node *node = &domain->node[nid];
-
+	for (nid = 0; nid < domain->nr_nodes; nid++)
 		if (nid != here &&
-		    (ksm_index_first(&node->stable, hash) ||
-		     ksm_candidates_find(&node->candidates, hash, found)))
+		    (ksm_index_first(&domain->node[nid].stable, s->hash) ||
+		     ksm_pair_is_on_node(domain, s, nid)))
 			return true;
-	}
 	return false;
 }
 
@@ -208,7 +204,7 @@ static void find_partner(struct ksm_batch *batch, struct ksm_scanned *s, u64 has
 	if (pairing == KSM_PAIR_FOUND)
 		return;
 	ksm_offer_add(batch->domain, s->mc, s->slot, s->page, hash);
-	if (is_elsewhere(batch->domain, s->page, hash))
+	if (is_elsewhere(batch->domain, s))
 		refused(batch->domain, s, KSM_REFUSED_NODE);
 }
 

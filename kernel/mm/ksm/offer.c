@@ -42,22 +42,22 @@ void ksm_offer_add(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
 /**
  * ksm_offer_find - find candidates that may equal a page
  * @domain: the domain
- * @page: the page
- * @hash: its content hash
+ * @nid: the node on which to look, from ksm_domain_nid()
+ * @hash: the page's content hash
  * @offer: set to what was found; room for KSM_CANDIDATE_TWINS. The page itself may
  *	be among them.
  *
  * Context: ksm_scan_mutex held.
  * Return: how many were found.
  */
-unsigned int ksm_offer_find(struct ksm_domain *domain, struct page *page, u64 hash,
+unsigned int ksm_offer_find(struct ksm_domain *domain, unsigned int nid, u64 hash,
 			    struct ksm_offer *offer)
 {
 	ksm_ref_t ref[KSM_CANDIDATE_TWINS];
 	unsigned int nr, i;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	nr = ksm_candidates_find(table_of(domain, page), hash, ref);
+	nr = ksm_candidates_find(&domain->node[nid].candidates, hash, ref);
 	for (i = 0; i < nr; i++) {
 		offer[i].mc = xa_load(&domain->chunks, ksm_ref_chunk(ref[i]));
 		offer[i].slot = ksm_ref_slot(ref[i]);

@@ -17,7 +17,7 @@ struct ksm_offer {
 
 void ksm_offer_add(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
 		   unsigned int slot, struct page *page, u64 hash);
-unsigned int ksm_offer_find(struct ksm_domain *domain, struct page *page, u64 hash,
+unsigned int ksm_offer_find(struct ksm_domain *domain, unsigned int nid, u64 hash,
 			    struct ksm_offer *offer);
 
 #endif /* _MM_KSM_OFFER_H */

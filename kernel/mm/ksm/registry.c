@@ -310,7 +310,7 @@ static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	struct ksm_domain *domain = slot->domain;
-	struct ksm_mm_chunk *mc = kmem_cache_alloc(chunk_cache, gfp);
+	struct ksm_mm_chunk *mc = kmem_cache_zalloc(chunk_cache, gfp);
 	u32 id;
 
 	if (!mc)
