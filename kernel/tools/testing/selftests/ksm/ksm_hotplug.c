@@ -88,8 +88,8 @@ static void note_blocks(void)
 		block_at[i] = block_of(test_page(i));
 }
 
-/* Returns a block that had test pages in it and is offline now. */
-static unsigned long offline_one(void)
+/* Takes a block offline that had test pages in it; 0 or why none can go. */
+static int offline_some(unsigned long *which)
 {
 	unsigned long tried[32], block;
 	size_t i, n = 0, t;
@@ -102,12 +102,25 @@ static unsigned long offline_one(void)
 		if (t < n)
 			continue;
 		err = set_state(block, "offline");
-		if (!err)
-			return block;
+		if (!err) {
+			*which = block;
+			return 0;
+		}
 		tried[n++] = block;
 	}
-	skip("none of %zu memory blocks with test pages can go offline (%s); movablecore= helps",
-	     n, strerror(-err));
+	return err;
+}
+
+/* Returns a block that had test pages in it and is offline now. */
+static unsigned long offline_one(void)
+{
+	unsigned long block = 0;
+	int err = offline_some(&block);
+
+	if (err)
+		skip("no memory block with test pages can go offline (%s); movablecore= helps",
+		     strerror(-err));
+	return block;
 }
 
 static void check_contents(const char *when)
@@ -186,6 +199,63 @@ static void test_freed_in_block(void)
 	ksm_expect("all freed", 0, 0, 0, 0);
 }
 
+/* Writes to what it has by fork, so that ksmd always has something to merge. */
+static void rewrite_pages(void *arg)
+{
+	struct gate *stop = arg;
+	unsigned int n = 0;
+
+	while (!__atomic_load_n(&stop->step, __ATOMIC_SEQ_CST)) {
+		size_t i = n++ * 7 % TEST_PAGES;
+
+		page_check(test_page(i), i / 4, "rewritten while blocks go");
+		page_fill(test_page(i), 100000 + n);
+		page_check(test_page(i), 100000 + n, "written while blocks go");
+		page_fill(test_page(i), i / 4);
+	}
+	check_contents("in the writer, at the end");
+}
+
+static void test_offline_under_merges(void)
+{
+	struct gate *stop = gate_new();
+	unsigned long block;
+	long breaks;
+	pid_t pid;
+	int n;
+
+	block_bytes();
+	spread_pages();
+	ksm_set("sleep_millisecs", 0);
+	ksm_settle();
+	breaks = vmstat_of("cow_ksm");
+	pid = child(rewrite_pages, stop);
+	nap_ms(100);
+	note_blocks();
+	block = offline_one();
+	/* What was in it may never come back: there may be no second one. */
+	for (n = 1; n < 4; n++) {
+		check_contents("block offline");
+		ksm_wait_scans(1);
+		online(block);
+		check_contents("block online");
+		note_blocks();
+		if (offline_some(&block))
+			break;
+	}
+	if (n == 4)
+		online(block);
+	gate_open(stop, 1);
+	join(pid);
+	ksm_note("hotplug.offline_under_merges: %d blocks went, and %ld writes met a merged page",
+		 n, vmstat_of("cow_ksm") - breaks);
+	must(vmstat_of("cow_ksm") - breaks > 100,
+	     "blocks went while nothing was merging");
+	ksm_forget();
+	ksm_expect("at the end", TEST_PAGES / 4, TEST_PAGES * 3 / 4, 0, 0);
+	check_contents("at the end");
+}
+
 /* The frame of a merged page is retired; its sharers must not notice. */
 static void test_frame_soft_offline(void)
 {
@@ -215,6 +285,7 @@ static void test_frame_soft_offline(void)
 static const struct ksm_case cases[] = {
 	{ "block_goes_offline", test_block_goes_offline, KSM_EXCLUSIVE },
 	{ "freed_in_block", test_freed_in_block, KSM_EXCLUSIVE },
+	{ "offline_under_merges", test_offline_under_merges, KSM_EXCLUSIVE },
 	{ "frame_soft_offline", test_frame_soft_offline, KSM_EXCLUSIVE },
 	{ }
 };
