@@ -132,6 +132,9 @@ static void print_vm(Monitor *mon, const KsmVmInfo *vm)
     print_signed_size(mon, "profit", vm->has_profit_bytes, vm->profit_bytes);
     print_count(mon, "COW breaks", vm->has_cow_breaks, vm->cow_breaks);
     print_refused(mon, vm->refused);
+    if (vm->has_domain) {
+        monitor_printf(mon, "  %-16s %s\n", "domain", vm->domain);
+    }
     if (vm->has_merge_any && vm->merge_any) {
         monitor_printf(mon, "  all memory of this process was made mergeable "
                        "from outside\n");

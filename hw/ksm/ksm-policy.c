@@ -387,14 +387,15 @@ static void set_boost(Object *obj, bool value, Error **errp)
 
 static char *get_domain(Object *obj, Error **errp)
 {
-    return g_strdup("");
+    return g_strdup(KSM_POLICY_DOMAIN);
 }
 
 /* To accept one and not join it would merge memory that must be kept apart. */
 static void set_domain(Object *obj, const char *value, Error **errp)
 {
-    if (*value) {
-        refuse(errp, "domain", value, "", "has no sharing domains");
+    if (!g_str_equal(value, KSM_POLICY_DOMAIN)) {
+        refuse(errp, "domain", value, KSM_POLICY_DOMAIN,
+               "has no sharing domains");
     }
 }
 
@@ -482,7 +483,7 @@ static void ksm_policy_class_init(ObjectClass *oc, void *data)
         "Have new memory looked at first, where the engine can");
     object_class_property_add_str(oc, "domain", get_domain, set_domain);
     object_class_property_set_description(oc, "domain",
-        "Sharing domain, where the kernel has them (empty: the default one)");
+        "Sharing domain, where the kernel has them (default: the one of all)");
     add_numbers(oc);
 }
 

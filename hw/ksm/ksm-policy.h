@@ -12,6 +12,9 @@
 
 #define TYPE_KSM_POLICY "ksm-policy"
 
+/* The sharing domain of everybody who was not put into another one */
+#define KSM_POLICY_DOMAIN "default"
+
 /**
  * ksm_policy_info:
  *

@@ -227,6 +227,11 @@ static KsmVmInfo *convert_vm(const KsmHostStats *host,
     info->mergeable = field[KSM_HOST_PROC_MERGEABLE].u;
     info->refused = convert_refused(proc->refused);
     info->has_refused = info->refused != NULL;
+    info->has_domain = host->engine != KSM_HOST_ENGINE_ABSENT;
+    if (info->has_domain) {
+        /* The policy lets nobody choose another one. */
+        info->domain = g_strdup(KSM_POLICY_DOMAIN);
+    }
     info->policy = ksm_policy_info();
     info->has_policy = info->policy != NULL;
     return info;

@@ -59,6 +59,7 @@ static void test_samepage(void)
     assert_shows(text, "Host: engine samepage 0.1.0, merging\r\n");
     assert_shows(text, "  profit           -23 B\r\n");
     assert_shows(text, "  COW breaks       53\r\n");
+    assert_shows(text, "  domain           default\r\n");
     assert_shows(text, "  not merged       volatile=100, pinned=101, ");
     assert_shows(text, "  not merged       volatile=200, pinned=201, ");
     assert_shows(text, "disabled-by-backend: ");

@@ -75,7 +75,7 @@ static void test_defaults(void)
     }
     assert_str(qts, "mode", "on");
     assert_str(qts, "blocks", "");
-    assert_str(qts, "domain", "");
+    assert_str(qts, "domain", "default");
     boost = get(qts, "boost");
     g_assert_false(qbool_get_bool(qobject_to(QBool, boost)));
     qobject_unref(boost);
@@ -143,7 +143,8 @@ static void test_words(void)
                           NULL);
     ksm_test_expect_error(ksm_test_try_add(qts, "'modes': 'on'"), "modes",
                           NULL);
-    ksm_test_add_policy(qts, "'mode': 'off', 'boost': false, 'domain': ''");
+    ksm_test_add_policy(qts, "'mode': 'off', 'boost': false, "
+                        "'domain': 'default'");
     ksm_test_expect_error(ksm_test_try_set(qts, "mode", STR("maybe")), "maybe",
                           NULL);
     ksm_test_expect_error(ksm_test_try_set(qts, "mode", INT(1)), NULL);
@@ -162,15 +163,18 @@ static void test_impossible(void)
     ksm_test_expect_error(ksm_test_try_add(qts, "'boost': true"), "'boost'",
                           "'on'", "'off'", "mainline", NULL);
     ksm_test_expect_error(ksm_test_try_add(qts, "'domain': 'blue'"),
-                          "'domain'", "'blue'", "mainline", "no sharing domain",
-                          NULL);
+                          "'domain'", "'blue'", "'default'", "mainline",
+                          "no sharing domain", NULL);
+    ksm_test_expect_error(ksm_test_try_add(qts, "'domain': ''"), "'domain'",
+                          "''", "'default'", NULL);
     ksm_test_add_policy(qts, "");
     ksm_test_expect_error(ksm_test_try_set(qts, "boost", BOOL(true)),
                           "'boost'", NULL);
     ksm_test_set(qts, "boost", BOOL(false));
     ksm_test_expect_error(ksm_test_try_set(qts, "domain", STR("blue")),
                           "'blue'", NULL);
-    assert_str(qts, "domain", "");
+    ksm_test_set(qts, "domain", STR("default"));
+    assert_str(qts, "domain", "default");
     qtest_quit(qts);
 }
 

@@ -48,8 +48,10 @@ static void test_absent(void)
     g_assert_nonnull(ksm_test_find_block(stats, "pc.ram"));
     g_assert_false(ksm_test_find_block(stats, "pc.ram")->verified);
     g_assert_false(stats->host->has_refused || stats->vm->has_refused);
+    g_assert_false(stats->vm->has_domain);
     text = qtest_hmp(qts, "info ksm");
     g_assert_nonnull(strstr(text, "no KSM"));
+    g_assert_null(strstr(text, "domain"));
     qtest_quit(qts);
 }
 
@@ -71,6 +73,7 @@ static void test_linux_6_1(void)
     g_assert_true(stats->host->has_run);
     g_assert_cmpint(stats->host->run, ==, KSM_RUN_STATE_MERGING);
     g_assert_cmpuint(stats->host->saved_bytes, ==, 300 * page);
+    g_assert_cmpstr(stats->vm->domain, ==, "default");
     c = stats->host->counters;
     g_assert_cmpuint(c->pages_shared, ==, 100);
     g_assert_cmpuint(c->pages_sharing, ==, 300);
@@ -146,6 +149,7 @@ static void test_samepage(void)
     g_assert_cmpuint(stats->vm->rmap_items, ==, 50);
     g_assert_cmpint(stats->vm->profit_bytes, ==, -52);
     g_assert_cmpuint(stats->vm->cow_breaks, ==, 53);
+    g_assert_cmpstr(stats->vm->domain, ==, "default");
     g_assert_true(stats->vm->has_merge_any && !stats->vm->merge_any);
     g_assert_true(stats->vm->has_mergeable && stats->vm->mergeable);
     check_refused(stats->vm->has_refused, stats->vm->refused, 200);
