@@ -137,17 +137,27 @@ static void test_numbers(void)
 
 static void test_words(void)
 {
+    static const char modes[] = "auto, on, off";
     QTestState *qts = ksm_test_start(NULL, "-machine none");
+    g_autofree char *text = NULL;
 
-    ksm_test_expect_error(ksm_test_try_add(qts, "'mode': 'maybe'"), "maybe",
-                          NULL);
+    /* As on the command line */
+    text = qtest_hmp(qts, "object_add ksm-policy,id=policy,mode=maybe");
+    g_assert_nonnull(strstr(text, "'mode' does not accept value 'maybe'"));
+    g_assert_nonnull(strstr(text, modes));
+    g_free(text);
+    text = qtest_hmp(qts, "object_add ksm-policy,id=policy,boost=maybe");
+    g_assert_nonnull(strstr(text, "'boost' expects 'on' or 'off'"));
+    ksm_test_expect_error(ksm_test_try_add(qts, "'mode': 'maybe'"), "'mode'",
+                          "'maybe'", modes, NULL);
     ksm_test_expect_error(ksm_test_try_add(qts, "'modes': 'on'"), "modes",
                           NULL);
     ksm_test_add_policy(qts, "'mode': 'off', 'boost': false, "
                         "'domain': 'default'");
-    ksm_test_expect_error(ksm_test_try_set(qts, "mode", STR("maybe")), "maybe",
+    ksm_test_expect_error(ksm_test_try_set(qts, "mode", STR("maybe")),
+                          "'mode'", "'maybe'", modes, NULL);
+    ksm_test_expect_error(ksm_test_try_set(qts, "mode", INT(1)), "'mode'",
                           NULL);
-    ksm_test_expect_error(ksm_test_try_set(qts, "mode", INT(1)), NULL);
     assert_str(qts, "mode", "off");
     qtest_quit(qts);
 }

@@ -224,6 +224,11 @@ static void test_filter(void)
                    " 'provider': 'kvm' } ] }");
     assert_nothing(qts, "{ 'target': 'vcpu', 'providers': [ {"
                    " 'provider': 'ksm' } ] }");
+    ksm_test_expect_error(qtest_qmp(qts, "{ 'execute': 'query-stats',"
+                                    " 'arguments': { 'target': 'vm',"
+                                    "   'providers': [ {"
+                                    "     'provider': 'purple' } ] } }"),
+                          "provider'", "'purple'", "kvm, ksm", NULL);
     qtest_quit(qts);
 }
 
