@@ -364,6 +364,7 @@ int main(int argc, char **argv)
     ksm_test_add_policy_tests();
     ksm_test_add_auto();
     ksm_test_add_life();
+    ksm_test_add_balloon();
 
     return g_test_run();
 }

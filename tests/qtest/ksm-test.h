@@ -88,5 +88,6 @@ void ksm_test_add_refuse(void);
 void ksm_test_add_policy_tests(void);
 void ksm_test_add_auto(void);
 void ksm_test_add_life(void);
+void ksm_test_add_balloon(void);
 
 #endif
