@@ -16,17 +16,6 @@
 
 #define AUTO "'mode': 'auto', 'interval-seconds': 1, 'dwell-seconds': 1"
 
-/* 100 MB of memory, so that percentages are easy to tell */
-static void set_available(const FakeRoot *root, int percent)
-{
-    g_autofree char *text =
-        g_strdup_printf("MemTotal:         100000 kB\n"
-                        "MemFree:            1000 kB\n"
-                        "MemAvailable:   %8d kB\n", percent * 1000);
-
-    fake_root_write(root, "/proc/meminfo", text);
-}
-
 static void set_stall(const FakeRoot *root, const char *avg10)
 {
     g_autofree char *text =
@@ -95,7 +84,7 @@ static void test_low_memory(void)
     if (!ksm_test_needs_merging()) {
         return;
     }
-    set_available(root, 50);
+    ksm_test_set_available(root, 50);
     qts = start(root);
     ksm_test_check_block(qts, "pc.ram", true, "none");
     ksm_test_add_policy(qts, "'mode': 'off'");
@@ -109,27 +98,27 @@ static void test_low_memory(void)
     ksm_test_check_block(qts, "pc.ram", false, "no-pressure");
     g_assert_false(ksm_test_is_mergeable(27 * MiB));
 
-    set_available(root, 19);
+    ksm_test_set_available(root, 19);
     wait_changed(qts, "merging", "low-memory");
     assert_policy(qts, "merging", "low-memory");
     ksm_test_check_block(qts, "pc.ram", true, "none");
     g_assert_true(ksm_test_is_mergeable(27 * MiB));
     ksm_test_check_block(qts, "pc.bios", false, "excluded-by-policy");
 
-    set_available(root, 24);
+    ksm_test_set_available(root, 24);
     wait_seen(qts, 24);
     assert_policy(qts, "merging", "low-memory");
-    set_available(root, 25);
+    ksm_test_set_available(root, 25);
     wait_changed(qts, "paused", "eased");
     ksm_test_check_block(qts, "pc.ram", true, "none");
     g_assert_true(ksm_test_is_mergeable(27 * MiB));
     ksm_test_add_backend(qts, "mem", 1 * MiB, "");
     ksm_test_check_block(qts, "mem", false, "no-pressure");
 
-    set_available(root, 20);
+    ksm_test_set_available(root, 20);
     wait_seen(qts, 20);
     assert_policy(qts, "paused", "eased");
-    set_available(root, 5);
+    ksm_test_set_available(root, 5);
     wait_changed(qts, "merging", "low-memory");
     ksm_test_check_block(qts, "mem", true, "none");
     qtest_quit(qts);
@@ -140,7 +129,7 @@ static void test_stalls(void)
     g_autoptr(FakeRoot) root = fake_root_new();
     QTestState *qts;
 
-    set_available(root, 90);
+    ksm_test_set_available(root, 90);
     set_stall(root, "4.99");
     qts = start(root);
     ksm_test_add_policy(qts, AUTO);
@@ -151,10 +140,10 @@ static void test_stalls(void)
     set_stall(root, "2.50");
     wait_changed(qts, "paused", "eased");
     /* Both are looked at: the other one takes over */
-    set_available(root, 3);
+    ksm_test_set_available(root, 3);
     wait_changed(qts, "merging", "low-memory");
     set_stall(root, "99.99");
-    set_available(root, 90);
+    ksm_test_set_available(root, 90);
     wait_seen(qts, 90);
     assert_policy(qts, "merging", "low-memory");
     ksm_test_set(qts, "stall-percent", QOBJECT(qnum_from_int(0)));
@@ -169,12 +158,12 @@ static void test_dwell(void)
     double first, second;
     QTestState *qts;
 
-    set_available(root, 1);
+    ksm_test_set_available(root, 1);
     qts = start(root);
     ksm_test_add_policy(qts, "'mode': 'auto', 'interval-seconds': 1,"
                         "'dwell-seconds': 4");
     first = wait_changed(qts, "merging", "low-memory");
-    set_available(root, 99);
+    ksm_test_set_available(root, 99);
     second = wait_changed(qts, "paused", "eased");
     g_assert_cmpfloat(second - first, >=, 3.9);
     qtest_quit(qts);
@@ -186,7 +175,7 @@ static void test_unknown(void)
     g_autoptr(FakeRoot) root = fake_root_new();
     QTestState *qts;
 
-    set_available(root, 1);
+    ksm_test_set_available(root, 1);
     qts = start(root);
     ksm_test_add_policy(qts, AUTO);
     wait_changed(qts, "merging", "low-memory");
@@ -198,7 +187,7 @@ static void test_unknown(void)
     fake_root_remove(root, "/proc/pressure/memory");
     g_usleep(1500 * 1000);
     assert_policy(qts, "merging", "low-memory");
-    set_available(root, 99);
+    ksm_test_set_available(root, 99);
     wait_changed(qts, "paused", "eased");
     qtest_quit(qts);
 }
@@ -210,12 +199,12 @@ static void test_delete(void)
     g_autoptr(KsmStats) stats = NULL;
     QTestState *qts;
 
-    set_available(root, 99);
+    ksm_test_set_available(root, 99);
     qts = start(root);
     ksm_test_add_policy(qts, AUTO);
     wait_seen(qts, 99);
     ksm_test_del_object(qts, "policy");
-    set_available(root, 1);
+    ksm_test_set_available(root, 1);
     g_usleep(1500 * 1000);
     stats = ksm_test_query(qts);
     g_assert_false(stats->vm->has_policy);
@@ -246,7 +235,7 @@ static void test_collapse(const void *counted)
     QTestState *qts;
     QDict *event, *data;
 
-    set_available(root, 1);
+    ksm_test_set_available(root, 1);
     qts = start(root);
     set_sharing(root, 20000, breaks);
     ksm_test_add_policy(qts, AUTO);
@@ -315,7 +304,7 @@ static void test_heat(void)
     if (!ksm_test_needs_merging()) {
         return;
     }
-    set_available(root, 1);
+    ksm_test_set_available(root, 1);
     fake_root_add_linux_6_1(root);
     ksm_test_link_file(root, "smaps");
     ksm_test_link_file(root, "pagemap");

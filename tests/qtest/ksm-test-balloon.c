@@ -176,8 +176,7 @@ static void test_advice(void)
         return;
     }
     ksm_memory_link_host(root);
-    fake_root_write(root, "/proc/meminfo", "MemTotal: 100000 kB\n"
-                    "MemAvailable: 50000 kB\n");
+    ksm_test_set_available(root, 50);
     start_driver(&b, ksm_test_start(root, ARGS ",mode=auto"));
     run_cycle(&b, false, "no-pressure");
     ksm_test_set(b.qts, "mode", STR("on"));

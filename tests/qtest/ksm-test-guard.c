@@ -61,7 +61,7 @@ static char *read_all(const char *dir)
 static void G_NORETURN run_victim(const char *dir, int signal_number, int ready)
 {
     const char *why_not;
-    KsmKnobs *knobs = ksm_knobs_take(dir, &why_not);
+    KsmKnobs *knobs = ksm_knobs_take(dir, KSM_KNOB_HARMLESS, &why_not);
     char n = 0;
 
     if (!knobs) {
@@ -117,7 +117,7 @@ static void check_way(const char *dir, int signal_number)
     KsmKnobs *knobs;
 
     end_victim(dir, signal_number);
-    knobs = ksm_knobs_take(dir, &why_not);
+    knobs = ksm_knobs_take(dir, KSM_KNOB_HARMLESS, &why_not);
     g_assert_nonnull(knobs);
     after = read_all(dir);
     g_assert_cmpstr(after, ==, before);
@@ -139,7 +139,8 @@ static void test_made_up(const void *data)
 static void test_real(const void *data)
 {
     const char *why_not;
-    KsmKnobs *knobs = ksm_knobs_take(KSM_KNOB_DIR, &why_not);
+    KsmKnobs *knobs = ksm_knobs_take(KSM_KNOB_DIR, KSM_KNOB_HARMLESS,
+                                     &why_not);
 
     if (!knobs) {
         g_test_skip(why_not);
@@ -158,16 +159,16 @@ static void test_lost(void)
     KsmKnobs *knobs;
 
     fake_root_add_samepage(root);
-    knobs = ksm_knobs_take(dir, &why_not);
+    knobs = ksm_knobs_take(dir, KSM_KNOB_HARMLESS, &why_not);
     g_assert_nonnull(knobs);
     fake_root_remove(root, KSM_KNOB_DIR "/max_page_sharing");
     g_assert_false(ksm_knobs_give_back(knobs));
 
     fake_root_remove(root, KSM_KNOB_DIR "/sleep_millisecs");
-    g_assert_null(ksm_knobs_take(dir, &why_not));
+    g_assert_null(ksm_knobs_take(dir, KSM_KNOB_HARMLESS, &why_not));
     g_assert_nonnull(strstr(why_not, "cannot be written"));
-    g_assert_null(ksm_knobs_take("/none/such", &why_not));
-    g_assert_nonnull(strstr(why_not, "no KSM"));
+    g_assert_null(ksm_knobs_take("/none/such", KSM_KNOB_HARMLESS, &why_not));
+    g_assert_nonnull(strstr(why_not, "/none/such does not exist"));
 }
 
 void ksm_test_add_knobs(void)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The knobs of the machine's own merge engine: saved, and put back
+ * Knobs of the machine's own kernel: saved, and put back
  *
  * A process of its own puts them back, when a pipe says that the test has
  * ended: so it does not matter how it did.
@@ -229,25 +229,34 @@ static bool lock(KsmKnobs *knobs)
     return false;
 }
 
+/* What stays valid, since who skips a test has nowhere to free it */
+static const char *obstacle(const char *dir, const char *what)
+{
+    g_autofree char *text = g_strconcat(dir, what, NULL);
+
+    return g_intern_string(text);
+}
+
 /* To root every file looks writable, so what is there is written again. */
-static const char *find_obstacle(KsmKnobs *knobs)
+static const char *find_obstacle(KsmKnobs *knobs, const char *harmless)
 {
     char value[VALUE_MAX];
 
     if (!g_file_test(knobs->dir, G_FILE_TEST_IS_DIR)) {
-        return "the kernel of this machine has no KSM";
+        return obstacle(knobs->dir, " does not exist on this machine");
     }
     if (!lock(knobs)) {
-        return "somebody else uses the knobs of this machine's KSM";
+        return obstacle(knobs->dir, " is used by somebody else");
     }
-    if (!read_value(knobs->dir, "sleep_millisecs", value) ||
-        !write_value(knobs->dir, "sleep_millisecs", value)) {
-        return "the knobs of this machine's KSM cannot be written";
+    if (!read_value(knobs->dir, harmless, value) ||
+        !write_value(knobs->dir, harmless, value)) {
+        return obstacle(knobs->dir, " cannot be written");
     }
     return NULL;
 }
 
-KsmKnobs *ksm_knobs_take(const char *dir, const char **why_not)
+KsmKnobs *ksm_knobs_take(const char *dir, const char *harmless,
+                         const char **why_not)
 {
     KsmKnobs *knobs = g_new0(KsmKnobs, 1);
     GDir *files;
@@ -255,7 +264,7 @@ KsmKnobs *ksm_knobs_take(const char *dir, const char **why_not)
     knobs->dir = g_strdup(dir);
     knobs->lock = -1;
     knobs->knob = g_array_new(false, false, sizeof(Knob));
-    *why_not = find_obstacle(knobs);
+    *why_not = find_obstacle(knobs, harmless);
     if (*why_not) {
         free_knobs(knobs);
         return NULL;

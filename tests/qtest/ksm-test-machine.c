@@ -32,27 +32,6 @@ static void verify(QTestState *qts)
 
 /* ---- a policy with mode=auto ---- */
 
-static void set_available(const FakeRoot *root, int percent)
-{
-    g_autofree char *text = g_strdup_printf("MemTotal: 100000 kB\n"
-                                            "MemAvailable: %d kB\n",
-                                            percent * 1000);
-
-    fake_root_write(root, "/proc/meminfo", text);
-}
-
-static void wait_state(QTestState *qts, const char *state)
-{
-    for (;;) {
-        g_autoptr(KsmStats) stats = ksm_test_query_fast(qts);
-
-        if (g_str_equal(KsmPolicyState_str(stats->vm->policy->state), state)) {
-            return;
-        }
-        g_usleep(50 * 1000);
-    }
-}
-
 /*
  * One region is written to until it is left out, and what was merged of it has
  * been given back; the rest stays merged.
@@ -87,7 +66,7 @@ static void run_auto(const FakeRoot *root)
     uint64_t merged;
     QTestState *qts;
 
-    set_available(root, 50);
+    ksm_test_set_available(root, 50);
     ksm_memory_link_host(root);
     qts = ksm_test_start(root, "-machine q35 -m 64 -object ksm-policy,"
                          "id=policy,mode=auto,interval-seconds=1,"
@@ -101,18 +80,18 @@ static void run_auto(const FakeRoot *root)
     }
     /* The host has enough: nothing of it. */
     g_assert_cmpuint(merged, ==, 0);
-    set_available(root, 5);
-    wait_state(qts, "merging");
+    ksm_test_set_available(root, 5);
+    ksm_test_wait_policy(qts, "merging");
     ksm_memory_wait_merged(qts, "pc.ram", FILL_SIZE);
     verify(qts);
     /* It has enough again: what is merged stays so. */
-    set_available(root, 50);
-    wait_state(qts, "paused");
+    ksm_test_set_available(root, 50);
+    ksm_test_wait_policy(qts, "paused");
     ksm_memory_wait_engine();
     g_assert_true(ksm_memory_merged(qts, "pc.ram", &merged));
     g_assert_cmpuint(merged, >=, FILL_SIZE);
-    set_available(root, 5);
-    wait_state(qts, "merging");
+    ksm_test_set_available(root, 5);
+    ksm_test_wait_policy(qts, "merging");
     check_hot(qts);
     ksm_test_set(qts, "mode", STR("off"));
     g_assert_true(ksm_memory_merged(qts, "pc.ram", &merged));

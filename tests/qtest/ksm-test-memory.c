@@ -12,6 +12,7 @@
 
 #define DEADLINE_US (60 * G_USEC_PER_SEC)
 #define CONTENTS 16
+#define HUGE_DIR "/sys/kernel/mm/hugepages/hugepages-2048kB"
 
 KsmKnobs *ksm_memory_start_engine(void)
 {
@@ -22,7 +23,8 @@ KsmKnobs *ksm_memory_start_engine(void)
         { "use_zero_pages", "0" }, { "smart_scan", "0" },
     };
     const char *why_not;
-    KsmKnobs *knobs = ksm_knobs_take(KSM_KNOB_DIR, &why_not);
+    KsmKnobs *knobs = ksm_knobs_take(KSM_KNOB_DIR, KSM_KNOB_HARMLESS,
+                                     &why_not);
 
     if (!knobs) {
         g_test_skip(why_not);
@@ -40,6 +42,36 @@ KsmKnobs *ksm_memory_start_engine(void)
 void ksm_memory_stop_engine(KsmKnobs *knobs)
 {
     g_assert_true(ksm_knobs_give_back(knobs));
+}
+
+static uint64_t read_huge(const char *name)
+{
+    g_autofree char *path = g_build_filename(HUGE_DIR, name, NULL);
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+KsmKnobs *ksm_memory_reserve_huge(unsigned pages)
+{
+    g_autofree char *number = NULL;
+    const char *why_not;
+    KsmKnobs *knobs = ksm_knobs_take(HUGE_DIR, "nr_overcommit_hugepages",
+                                     &why_not);
+
+    if (!knobs) {
+        g_test_skip(why_not);
+        return NULL;
+    }
+    number = g_strdup_printf("%" PRIu64, read_huge("nr_hugepages") + pages);
+    if (!ksm_knobs_set(knobs, "nr_hugepages", number) ||
+        read_huge("free_hugepages") < read_huge("resv_hugepages") + pages) {
+        g_test_skip("this machine has no memory left for huge pages");
+        g_assert_true(ksm_knobs_give_back(knobs));
+        return NULL;
+    }
+    return knobs;
 }
 
 static uint64_t own_merging_pages(void)

@@ -15,6 +15,12 @@ KsmKnobs *ksm_memory_start_engine(void);
 /* All knobs are as they were, or the test fails. */
 void ksm_memory_stop_engine(KsmKnobs *knobs);
 
+/*
+ * Huge pages of 2 MiB that nobody else has; NULL: the test is skipped.  They
+ * are given back with ksm_knobs_give_back().
+ */
+KsmKnobs *ksm_memory_reserve_huge(unsigned pages);
+
 /* Waits until the engine has had the time to merge all that is offered. */
 void ksm_memory_wait_engine(void);
 

@@ -91,6 +91,17 @@ void ksm_test_link_file(const FakeRoot *root, const char *name)
     g_assert_cmpint(symlink(to, from), ==, 0);
 }
 
+void ksm_test_set_available(const FakeRoot *root, int percent)
+{
+    /* 100 MB of memory, so that percentages are easy to tell */
+    g_autofree char *text =
+        g_strdup_printf("MemTotal:         100000 kB\n"
+                        "MemFree:            1000 kB\n"
+                        "MemAvailable:   %8d kB\n", percent * 1000);
+
+    fake_root_write(root, "/proc/meminfo", text);
+}
+
 int ksm_test_connect(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -265,6 +276,18 @@ void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
                                            *options ? ", " : "", options);
 
     expect_success(try_add_object(qts, "memory-backend-ram", id, all));
+}
+
+void ksm_test_wait_policy(QTestState *qts, const char *state)
+{
+    for (;;) {
+        g_autoptr(KsmStats) stats = ksm_test_query_fast(qts);
+
+        if (g_str_equal(KsmPolicyState_str(stats->vm->policy->state), state)) {
+            return;
+        }
+        g_usleep(50 * 1000);
+    }
 }
 
 void ksm_test_wait_gone(QTestState *qts, const char *id)

@@ -365,6 +365,7 @@ int main(int argc, char **argv)
     ksm_test_add_auto();
     ksm_test_add_life();
     ksm_test_add_balloon();
+    ksm_test_add_kinds();
 
     return g_test_run();
 }

@@ -27,6 +27,9 @@ extern int ksm_test_qemu_pid;
 /* The real /proc/self/@name in a made-up host: found by QEMU, self is QEMU. */
 void ksm_test_link_file(const FakeRoot *root, const char *name);
 
+/* So much of a made-up host's memory is available. */
+void ksm_test_set_available(const FakeRoot *root, int percent);
+
 /* Connects to a monitor's socket; returns the file descriptor. */
 int ksm_test_connect(const char *path);
 
@@ -64,6 +67,9 @@ void ksm_test_del_object(QTestState *qts, const char *id);
 void ksm_test_add_backend(QTestState *qts, const char *id, uint64_t size,
                           const char *options);
 
+/* Waits until the ksm-policy object has decided on this state. */
+void ksm_test_wait_policy(QTestState *qts, const char *state);
+
 /* Waits: memory that a device has used goes when its last reader is done. */
 void ksm_test_wait_gone(QTestState *qts, const char *id);
 
@@ -89,5 +95,6 @@ void ksm_test_add_policy_tests(void);
 void ksm_test_add_auto(void);
 void ksm_test_add_life(void);
 void ksm_test_add_balloon(void);
+void ksm_test_add_kinds(void);
 
 #endif
