@@ -65,6 +65,11 @@ static const struct {
     [KSM_HOST_ADVISOR_MIN_PAGES_TO_SCAN] = { "advisor_min_pages_to_scan" },
     [KSM_HOST_ADVISOR_MAX_PAGES_TO_SCAN] = { "advisor_max_pages_to_scan" },
     [KSM_HOST_ADVISOR_TARGET_SCAN_TIME] = { "advisor_target_scan_time" },
+    [KSM_HOST_BOOST_MAX_CPU] = { "boost_max_cpu" },
+    [KSM_HOST_SCAN_THREADS] = { "scan_threads" },
+    [KSM_HOST_HUGE_SPLIT_MIN] = { "huge_split_min" },
+    [KSM_HOST_HUGE_SPLITS] = { "huge_splits" },
+    [KSM_HOST_HUGE_SPLIT_MERGED] = { "huge_split_merged" },
 };
 
 static const char *const reason_name[KSM_HOST_REASON__MAX] = {

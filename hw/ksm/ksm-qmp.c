@@ -106,6 +106,11 @@ static KsmHostCounters *convert_counters(const KsmHostValue *value)
     COUNTER(KSM_HOST_ADVISOR_MIN_PAGES_TO_SCAN, advisor_min_pages_to_scan, u);
     COUNTER(KSM_HOST_ADVISOR_MAX_PAGES_TO_SCAN, advisor_max_pages_to_scan, u);
     COUNTER(KSM_HOST_ADVISOR_TARGET_SCAN_TIME, advisor_target_scan_time, u);
+    COUNTER(KSM_HOST_BOOST_MAX_CPU, boost_max_cpu, u);
+    COUNTER(KSM_HOST_SCAN_THREADS, scan_threads, u);
+    COUNTER(KSM_HOST_HUGE_SPLIT_MIN, huge_split_min, u);
+    COUNTER(KSM_HOST_HUGE_SPLITS, huge_splits, u);
+    COUNTER(KSM_HOST_HUGE_SPLIT_MERGED, huge_split_merged, u);
 #undef COUNTER
     return c;
 }

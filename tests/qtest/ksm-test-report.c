@@ -126,6 +126,11 @@ static void check_later_counters(const KsmHostCounters *c)
     g_assert_cmpuint(c->advisor_min_pages_to_scan, ==, 25);
     g_assert_cmpuint(c->advisor_max_pages_to_scan, ==, 26);
     g_assert_cmpuint(c->advisor_target_scan_time, ==, 27);
+    g_assert_cmpuint(c->boost_max_cpu, ==, 50);
+    g_assert_cmpuint(c->scan_threads, ==, 2);
+    g_assert_cmpuint(c->huge_split_min, ==, 16);
+    g_assert_cmpuint(c->huge_splits, ==, 28);
+    g_assert_cmpuint(c->huge_split_merged, ==, 29);
 }
 
 static void test_samepage(void)
