@@ -170,13 +170,14 @@ static void test_run_2_signal(void)
 
 	ksm_set("run", 2);
 	ksm_set("max_page_sharing", 20000);
-	for (i = 0; i < 4; i++) {
+	/* When it has begun, and how long it takes, depends on what else runs. */
+	for (i = 0; i < 4 || (!broken && i < 40); i++) {
 		pid_t pid;
 
 		ksm_settle();
 		ksm_expect("8192 copies", 1, pages - 1, 0, 0);
 		pid = child(write_run_2, NULL);
-		nap_ms(2 + 3 * i);
+		nap_ms(2 + 3 * (i % 12));
 		must_call(kill(pid, SIGKILL));
 		must_call(waitpid(pid, &status, 0));
 		run = ksm_read("run");
@@ -188,8 +189,8 @@ static void test_run_2_signal(void)
 		ksm_set("run", 2);
 		ksm_expect("run=2 at last", 0, 0, 0, 0);
 	}
-	ksm_note("run_2_signal: %d of 4 writers were stopped half-way", broken);
-	must(broken, "none of 4 killed writers of run=2 stopped before its end");
+	ksm_note("run_2_signal: %d of %d writers were stopped half-way", broken, i);
+	must(broken, "none of %d killed writers of run=2 stopped before its end", i);
 	area_check_same(p, pages, 1, "given back");
 }
 
