@@ -28,8 +28,10 @@ if [ ! -w $CONTROL ]; then
     exit 2
 fi
 before=$(counter setup_watchpoints)
+echo on >$CONTROL || exit 2
 "$@"
 status=$?
+echo off >$CONTROL
 watched=$(($(counter setup_watchpoints) - before))
 echo "# $watched accesses were watched, $(counter data_races) races seen in all of the kernel"
 if [ $watched -eq 0 ]; then

@@ -209,7 +209,8 @@ unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 	bytes += READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) *
 		 (sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *));
 	for (nid = 0; nid < domain->nr_nodes; nid++)
-		bytes += ksm_candidates_bytes(&domain->node[nid].candidates);
+		/* A little out of date is good enough. */
+		bytes += data_race(ksm_candidates_bytes(&domain->node[nid].candidates));
 	return bytes;
 }
 

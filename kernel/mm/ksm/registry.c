@@ -302,7 +302,7 @@ static void chunk_free(struct ksm_mm_chunk *mc)
 	xa_erase(&slot->domain->chunks, mc->c.id);
 	ksm_chunk_destroy(&mc->c, &ksm_kernel_mem);
 	kmem_cache_free(chunk_cache, mc);
-	slot->domain->nr_chunks--;
+	WRITE_ONCE(slot->domain->nr_chunks, slot->domain->nr_chunks - 1);
 }
 
 static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
@@ -322,7 +322,7 @@ static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
 	mc->start = start;
 	if (xa_err(xa_store(&slot->chunks, chunk_number(start), mc, gfp)))
 		goto free_id;
-	domain->nr_chunks++;
+	WRITE_ONCE(domain->nr_chunks, domain->nr_chunks + 1);
 	return mc;
 
 free_id:

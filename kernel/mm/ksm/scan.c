@@ -239,8 +239,8 @@ static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
 		skipped = match_lane(slot, lane, held_until);
 	purge_unseen(slot, from, walk);
 	looked = walk->nr - skipped;
-	scan.pages_scanned += looked;
-	scan.pages_skipped += skipped;
+	WRITE_ONCE(scan.pages_scanned, scan.pages_scanned + looked);
+	WRITE_ONCE(scan.pages_skipped, scan.pages_skipped + skipped);
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
 	return looked + ksm_skip_looks(skipped);
@@ -255,7 +255,7 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	passed_by = ksm_skip_chunks(slot, scan.pass);
-	scan.pages_skipped += passed_by;
+	WRITE_ONCE(scan.pages_skipped, scan.pages_skipped + passed_by);
 	looked = ksm_skip_looks(passed_by);
 	if (looked >= max) {
 		ksm_cursor_return(KSM_CURSOR_SCAN, slot, false);

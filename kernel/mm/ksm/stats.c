@@ -3,8 +3,15 @@
  * Counters of the merge engine: see stats.h.
  */
 #include <linux/bug.h>
+#include <linux/compiler.h>
 #include "check.h"
 #include "stats.h"
+
+/* Writers are serialised, and sysfs reads without a lock. */
+static void ksm_count(u64 *counter, s64 change)
+{
+	WRITE_ONCE(*counter, *counter + change);
+}
 
 /**
  * ksm_tally_move() - count one page out of a state and into another
@@ -18,9 +25,9 @@ void ksm_tally_move(struct ksm_tally *tally, enum ksm_page_state from,
 		    enum ksm_page_state to)
 {
 	if (from != KSM_PAGE_EMPTY && !WARN_ON_ONCE(!tally->pages[from]))
-		tally->pages[from]--;
+		ksm_count(&tally->pages[from], -1);
 	if (to != KSM_PAGE_EMPTY)
-		tally->pages[to]++;
+		ksm_count(&tally->pages[to], 1);
 }
 
 /**
@@ -32,9 +39,9 @@ void ksm_tally_move(struct ksm_tally *tally, enum ksm_page_state from,
  */
 u64 ksm_tally_tracked(const struct ksm_tally *tally)
 {
-	return tally->pages[KSM_PAGE_VOLATILE] +
-	       tally->pages[KSM_PAGE_CANDIDATE] +
-	       tally->pages[KSM_PAGE_STABLE];
+	return READ_ONCE(tally->pages[KSM_PAGE_VOLATILE]) +
+	       READ_ONCE(tally->pages[KSM_PAGE_CANDIDATE]) +
+	       READ_ONCE(tally->pages[KSM_PAGE_STABLE]);
 }
 
 /**
@@ -45,7 +52,7 @@ u64 ksm_tally_tracked(const struct ksm_tally *tally)
  */
 void ksm_stats_node_added(struct ksm_stats *stats)
 {
-	stats->nodes++;
+	ksm_count(&stats->nodes, 1);
 }
 
 /**
@@ -57,7 +64,7 @@ void ksm_stats_node_added(struct ksm_stats *stats)
 void ksm_stats_node_removed(struct ksm_stats *stats)
 {
 	if (!WARN_ON_ONCE(!stats->nodes))
-		stats->nodes--;
+		ksm_count(&stats->nodes, -1);
 }
 
 /**
@@ -68,7 +75,7 @@ void ksm_stats_node_removed(struct ksm_stats *stats)
  */
 void ksm_stats_first_sharer(struct ksm_stats *stats)
 {
-	stats->shared++;
+	ksm_count(&stats->shared, 1);
 }
 
 /**
@@ -80,7 +87,7 @@ void ksm_stats_first_sharer(struct ksm_stats *stats)
 void ksm_stats_last_sharer(struct ksm_stats *stats)
 {
 	if (!WARN_ON_ONCE(!stats->shared))
-		stats->shared--;
+		ksm_count(&stats->shared, -1);
 }
 
 /**
@@ -96,10 +103,10 @@ void ksm_stats_last_sharer(struct ksm_stats *stats)
 void ksm_stats_chain_grew(struct ksm_stats *stats, unsigned int copies)
 {
 	if (copies == 2) {
-		stats->chains++;
-		stats->dups += 2;
+		ksm_count(&stats->chains, 1);
+		ksm_count(&stats->dups, 2);
 	} else {
-		stats->dups++;
+		ksm_count(&stats->dups, 1);
 	}
 }
 
@@ -113,10 +120,10 @@ void ksm_stats_chain_grew(struct ksm_stats *stats, unsigned int copies)
 void ksm_stats_chain_shrank(struct ksm_stats *stats, unsigned int copies)
 {
 	if (copies == 1) {
-		stats->chains--;
-		stats->dups -= 2;
+		ksm_count(&stats->chains, -1);
+		ksm_count(&stats->dups, -2);
 	} else {
-		stats->dups--;
+		ksm_count(&stats->dups, -1);
 	}
 }
 
@@ -126,13 +133,14 @@ void ksm_stats_chain_shrank(struct ksm_stats *stats, unsigned int copies)
  *
  * Each KSM page has one sharer that saves nothing; all further ones do.
  *
- * Context: caller serialises calls on @stats; between the two halves of a
- * transition (record set stable, sharer counted) the sum does not hold.
+ * Context: any; without what serialises changes, it may be that of the middle of a
+ * transition (record set stable, sharer counted), where the sum does not hold.
  * Return: the ABI's pages_sharing.
  */
 u64 ksm_stats_pages_sharing(const struct ksm_stats *stats)
 {
-	return stats->tally.pages[KSM_PAGE_STABLE] - stats->shared;
+	return READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) -
+	       READ_ONCE(stats->shared);
 }
 
 /**
