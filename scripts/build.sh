@@ -32,10 +32,11 @@ readonly RETRY="see the log; a build that is run again goes on where it was"
 readonly QEMU_OPTIONS=(--target-list=x86_64-softmmu --enable-kvm --enable-tcg
     --without-default-features --enable-virtfs --enable-attr --enable-cap-ng
     --disable-docs "--cc=ccache gcc")
-# The tests of what --disable-ksm leaves, and the others
+# The tests of every QEMU, of what --disable-ksm leaves, and of ours
 readonly QEMU_TESTS=(tests/qtest/{qmp-cmd-test,qom-test,test-hmp}
     tests/qtest/{device-introspect-test,numa-test,readconfig-test}
-    tests/qtest/migration-test)
+    tests/qtest/migration-test tests/unit/check-qom-proplist)
+readonly QEMU_WITHOUT_TESTS=(tests/qtest/ksm-without-test)
 readonly QEMU_KSM_TESTS=(tests/qtest/{ksm-test,ksm-fuzz-test}
     tests/unit/test-ksm-{auto,block,host,host-files,host-pressure,host-range}
     tests/unit/test-ksm-{ram,reason})
@@ -287,7 +288,11 @@ compile_qemu() {
 # compile_qemu_tests VARIANT WORK
 compile_qemu_tests() {
     local dir tests=("${QEMU_TESTS[@]}")
-    [[ $1 == without ]] || tests+=("${QEMU_KSM_TESTS[@]}")
+    if [[ $1 == without ]]; then
+        tests+=("${QEMU_WITHOUT_TESTS[@]}")
+    else
+        tests+=("${QEMU_KSM_TESTS[@]}")
+    fi
     ninja_qemu "$1" "$2" "${tests[@]}"
     cp "${tests[@]/#/$dir/}" "$out.part/"
 }

@@ -127,7 +127,7 @@ layer_unit() {
         done
     fi
     if tests=$(artefact qemu-tests); then
-        for program in "$tests"/test-ksm-*; do
+        for program in "$tests"/test-ksm-* "$tests"/check-qom-proplist; do
             tap "unit $(basename "$program")" "$program" --tap -k
         done
     fi
@@ -156,7 +156,7 @@ layer_qtest() {
 }
 
 layer_without() {
-    qtests without without qmp-cmd-test qom-test test-hmp
+    qtests without without ksm-without-test qmp-cmd-test qom-test test-hmp
 }
 
 # Errors and leaks end a program with a bad status, which its qtest sees.
