@@ -195,47 +195,6 @@ static bool set_capability(QTestState *qts, const char *name)
     return ok;
 }
 
-/* So slow that it cannot end by itself, then the other side fetches the rest */
-static void switch_to_postcopy(QTestState *from)
-{
-    for (;;) {
-        QDict *resp = qtest_qmp(from, "{ 'execute': 'query-migrate' }");
-        QDict *data = qdict_get_qdict(resp, "return");
-        bool active = g_strcmp0(qdict_get_try_str(data, "status"),
-                                "active") == 0;
-
-        qobject_unref(resp);
-        if (active) {
-            break;
-        }
-        g_usleep(5 * 1000);
-    }
-    qtest_qmp_assert_success(from, "{ 'execute': 'migrate-start-postcopy' }");
-}
-
-static void migrate(QTestState *from, QTestState *to, const char *path,
-                    bool postcopy)
-{
-    g_autofree char *uri = g_strdup_printf("unix:%s", path);
-
-    qtest_qmp_assert_success(to, "{ 'execute': 'migrate-incoming',"
-                             " 'arguments': { 'uri': %s } }", uri);
-    if (postcopy) {
-        qtest_qmp_assert_success(from, "{ 'execute': 'migrate-set-parameters',"
-                                 " 'arguments': { 'max-bandwidth': 1000 } }");
-    }
-    qtest_qmp_assert_success(from, "{ 'execute': 'migrate',"
-                             " 'arguments': { 'uri': %s } }", uri);
-    if (postcopy) {
-        switch_to_postcopy(from);
-        qtest_qmp_assert_success(from, "{ 'execute': 'migrate-set-parameters',"
-                                 " 'arguments': {"
-                                 "   'max-postcopy-bandwidth': 0 } }");
-    }
-    ksm_test_wait_status(from, "query-migrate", "completed");
-    ksm_test_wait_status(to, "query-status", "running");
-}
-
 #define SIDE "-machine q35 -m 64 -object ksm-policy,id=policy"
 
 /*
@@ -262,7 +221,7 @@ static void run_migrate(bool postcopy)
         g_test_skip(NO_PAGES);
     } else {
         ksm_memory_wait_merged(to, "pc.ram", 2 * FILL_SIZE);
-        migrate(from, to, path, postcopy);
+        ksm_test_migrate(from, to, path, postcopy);
         ksm_memory_verify(to, FILL_START, FILL_SIZE, -1);
         ksm_memory_verify(to, FILL_START + FILL_SIZE, FILL_SIZE, -1);
         g_assert_cmphex(qtest_readq(to, 5 * MiB), ==, 0);

@@ -325,3 +325,44 @@ void ksm_test_wait_status(QTestState *qts, const char *command,
         g_usleep(10 * 1000);
     }
 }
+
+/* So slow that it cannot end by itself, then the other side fetches the rest */
+static void switch_to_postcopy(QTestState *from)
+{
+    for (;;) {
+        QDict *resp = qtest_qmp(from, "{ 'execute': 'query-migrate' }");
+        QDict *data = qdict_get_qdict(resp, "return");
+        bool active = g_strcmp0(qdict_get_try_str(data, "status"),
+                                "active") == 0;
+
+        qobject_unref(resp);
+        if (active) {
+            break;
+        }
+        g_usleep(5 * 1000);
+    }
+    qtest_qmp_assert_success(from, "{ 'execute': 'migrate-start-postcopy' }");
+}
+
+void ksm_test_migrate(QTestState *from, QTestState *to, const char *path,
+                      bool postcopy)
+{
+    g_autofree char *uri = g_strdup_printf("unix:%s", path);
+
+    qtest_qmp_assert_success(to, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    if (postcopy) {
+        qtest_qmp_assert_success(from, "{ 'execute': 'migrate-set-parameters',"
+                                 " 'arguments': { 'max-bandwidth': 1000 } }");
+    }
+    qtest_qmp_assert_success(from, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    if (postcopy) {
+        switch_to_postcopy(from);
+        qtest_qmp_assert_success(from, "{ 'execute': 'migrate-set-parameters',"
+                                 " 'arguments': {"
+                                 "   'max-postcopy-bandwidth': 0 } }");
+    }
+    ksm_test_wait_status(from, "query-migrate", "completed");
+    ksm_test_wait_status(to, "query-migrate", "completed");
+}

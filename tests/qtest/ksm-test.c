@@ -366,6 +366,7 @@ int main(int argc, char **argv)
     ksm_test_add_life();
     ksm_test_add_balloon();
     ksm_test_add_kinds();
+    ksm_test_add_stock();
 
     return g_test_run();
 }

@@ -80,6 +80,13 @@ void ksm_test_eject_dimm(QTestState *qts, uint32_t slot);
 void ksm_test_wait_status(QTestState *qts, const char *command,
                           const char *status);
 
+/*
+ * Moves a guest from one QEMU to another that waits for it, over a socket to be
+ * created at @path; postcopy: the capability is set on both sides.
+ */
+void ksm_test_migrate(QTestState *from, QTestState *to, const char *path,
+                      bool postcopy);
+
 /* Can a guest run on KVM here? */
 bool ksm_test_has_kvm(void);
 
@@ -96,5 +103,6 @@ void ksm_test_add_auto(void);
 void ksm_test_add_life(void);
 void ksm_test_add_balloon(void);
 void ksm_test_add_kinds(void);
+void ksm_test_add_stock(void);
 
 #endif
