@@ -5,6 +5,8 @@
 # the folder they are in.
 
 KSM=${KSM:-/sys/kernel/mm/ksm}
+# How long to wait for who has them
+KNOBS_SECONDS=${KNOBS_SECONDS:-300}
 # In the order in which they are put back: whether more is merged comes before
 # what may not change while something is merged, and the advisor, which rules
 # out other writers of pages_to_scan, comes last.
@@ -30,6 +32,15 @@ knobs_problem() {
     elif ! set_knob sleep_millisecs "$(knob sleep_millisecs)"; then
         printf '%s cannot be written' "$KSM"
     fi
+}
+
+# knobs_lock - until this process and its children have ended; false if somebody
+# else does not let go of them.  Two runs at a time would each save what the other
+# one has set; ksm-test takes the same lock.
+knobs_lock() {
+    local fd
+    exec {fd}<"$KSM"
+    flock --timeout "$KNOBS_SECONDS" "$fd"
 }
 
 knobs_save() {

@@ -12,7 +12,7 @@
 # Runs on the machine and in the bench host.  A libvirtd of its own runs in
 # namespaces of its own: no process, file, socket or network of the machine is
 # touched, and everything ends with the run.  The knobs of the merge engine are
-# the machine's: they are saved, and put back at the end, also after an error
+# the machine's: they are locked, saved, and put back at the end, also after an error
 # or a signal.  The guests run no operating system, under TCG.
 #
 # Exit status: 0 all passed or skipped, 1 a failure, 2 bad usage.
@@ -159,6 +159,10 @@ run_outside() {
     problem=$(cannot_run)
     if [[ -n $problem ]]; then
         printf '1..0 # SKIP %s\n' "$problem"
+        return
+    fi
+    if [[ -d $KSM ]] && ! knobs_lock; then
+        printf '1..0 # SKIP %s is used by somebody else\n' "$KSM"
         return
     fi
     mkdir -p "$results"

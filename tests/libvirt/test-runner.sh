@@ -88,6 +88,34 @@ interrupted() {
     wait $pid || status=$?
 }
 
+# hold_lock - as another run would, until $holder is killed
+hold_lock() {
+    flock "$KSM" sleep 60 &
+    holder=$!
+    while flock --nonblock "$KSM" true; do
+        sleep 0.05
+    done
+}
+
+release_lock() {
+    pkill -P "$holder"
+    wait "$holder" || true
+}
+
+# waits_for_lock - what is wrong with a run that begins while another one goes on
+waits_for_lock() {
+    local pid
+    hold_lock
+    "${command[@]}" --only '^none of that name$' >"$work/out" 2>&1 &
+    pid=$!
+    sleep 2
+    kill -0 $pid 2>/dev/null || echo "it did not wait"
+    release_lock
+    status=0
+    wait $pid || status=$?
+    explained 0 '^1\.\.0$'
+}
+
 # without COMMAND... - run it in a mount namespace that a script has prepared
 without() {
     local prepare=$1
@@ -115,6 +143,16 @@ for signal in TERM HUP; do
     interrupted $signal
     verdict "$signal: the knobs are as before" "$(explained 130 '')"
 done
+
+make_knobs
+verdict "another run has the knobs: it is waited for" "$(waits_for_lock)"
+
+make_knobs
+hold_lock
+run env KNOBS_SECONDS=1 "${command[@]}"
+verdict "another run keeps the knobs: a skip that says so" \
+    "$(explained 0 "^1\.\.0 # SKIP $KSM is used by somebody else$")"
+release_lock
 
 make_knobs
 run without 'mount --bind /dev/null /usr/sbin/libvirtd' "${command[@]}"
