@@ -22,7 +22,7 @@ readonly INPUTS=(docs qapi qga/qapi-schema.json storage-daemon/qapi scripts/qapi
     ui/dbus-display1.xml ui/icons qemu-options.hx qemu-img-cmds.hx
     hmp-commands.hx hmp-commands-info.hx VERSION)
 readonly PAGES=(system/ksm interop/ksm interop/libvirt-ksm interop/qemu-qmp-ref
-    devel/ksm devel/ksm-coverage)
+    devel/ksm devel/ksm-coverage devel/ksm-performance)
 
 n=0 failures=0
 
@@ -49,11 +49,13 @@ fetch_inputs() {
     copy_inputs "$work"
 }
 
-# add_devel - our map and table, in QEMU's list of such documents
+# add_devel - all of our developers' documents, in QEMU's list of such
 add_devel() {
-    cp "$SP_TOP"/docs/devel/{ksm.rst,ksm-coverage.rst,samepage.svg} \
-        "$src/docs/devel/"
-    printf '   ksm\n   ksm-coverage\n' >>"$src/docs/devel/index-internals.rst"
+    local page
+    cp "$SP_TOP"/docs/devel/* "$src/docs/devel/"
+    for page in "${PAGES[@]}"; do
+        [[ $page != devel/* ]] || printf '   %s\n' "${page#devel/}"
+    done >>"$src/docs/devel/index-internals.rst"
 }
 
 # manual - what is wrong with it; nothing if it could be built
@@ -128,5 +130,8 @@ verdict "bad markup in our pages is found" "$(broken docs/interop/ksm.rst \
 verdict "a member without a description is found" "$(broken qapi/ksm.json \
     '/^# @rmap-items:/,/^#$/d' 'KsmVmInfo: rmap-items' \
     "$TESTS/undocumented.py" "$src")"
+verdict "so is a member of an object's options" "$(broken qapi/qom.json \
+    '/^# @hot-percent:/,/^# @boost:/{/^# @boost:/!d}' \
+    'KsmPolicyProperties: hot-percent' "$TESTS/undocumented.py" "$src")"
 printf '1..%d\n' "$n"
 ((failures == 0))
