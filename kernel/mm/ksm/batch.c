@@ -286,6 +286,14 @@ static enum ksm_refusal split_candidate(struct ksm_batch *batch,
 	return why;
 }
 
+/* It need be no candidate any more: others with its tag may have taken its place. */
+static bool is_unmerged(const struct ksm_promotion *p)
+{
+	enum ksm_page_state state = ksm_chunk_state(&p->mc->c, p->slot);
+
+	return state == KSM_PAGE_CANDIDATE || state == KSM_PAGE_VOLATILE;
+}
+
 /*
  * Get a candidate's page, made small. A huge page can be split since no other page
  * of it is held: the first one that the batch wants splits it.
@@ -297,8 +305,7 @@ static enum ksm_refusal get_candidate(struct ksm_batch *batch,
 {
 	enum ksm_refusal why;
 
-	if (!vma || !p->mapping ||
-	    ksm_chunk_state(&p->mc->c, p->slot) != KSM_PAGE_CANDIDATE)
+	if (!vma || !p->mapping || !is_unmerged(p))
 		return vma && !p->mapping ? KSM_REFUSED_NOMEM : KSM_REFUSED_RACED;
 	*page = ksm_walk_get_page(vma, promotion_address(p));
 	if (!*page)
@@ -510,10 +517,8 @@ static void settle_joining(struct ksm_batch *batch, struct ksm_joining *j)
 		ksm_huge_merged(batch->domain, batch->mc, j->slot);
 	if (p && j->why)
 		ksm_offer_add(batch->domain, batch->mc, j->slot, j->page, j->hash);
-	if (p && !j->why) {
+	if (p && !j->why)
 		p->sharing++;
-		ksm_offer_del(batch->domain, batch->mc, j->slot, j->kpage, j->hash);
-	}
 	if (j->kpage)
 		put_page(j->kpage);
 	put_page(j->page);
@@ -528,7 +533,6 @@ static void settle_promotion(struct ksm_batch *batch, struct ksm_promotion *p)
 	}
 	if (p->sharing) {
 		ksm_huge_merged(batch->domain, p->mc, p->slot);
-		ksm_offer_del(batch->domain, p->mc, p->slot, p->page, p->hash);
 	} else {
 		ksm_unmerge_address(ksm_chunk_mm(p->mc), promotion_address(p));
 		ksm_record_drop(p->mc, p->slot);

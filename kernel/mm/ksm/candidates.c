@@ -2,155 +2,108 @@
 /*
  * Candidate index: see candidates.h.
  *
- * An entry is 0 if there is none, otherwise the low 32 bits of the hash (its
- * tag) above the reference. The low bits of the tag choose the segment, the
- * upper 9 the home position in it. Invariants of a segment:
+ * The low bits of a tag choose the chain. A chain has the youngest candidate first, and
+ * splitting and joining keep the order among equal tags. With two candidates to a head
+ * a search looks at three records; each is a cache miss, and a head is 2 bytes to a
+ * candidate. There are joins only below three to two heads, so that a candidate that
+ * comes and goes moves nothing.
  *
- *  - from an entry's home to the entry there is no empty position (going up, and
- *    from the last position on to the first), so a search may stop at one;
- *  - so deleting fills the hole with an entry from further up, and no marks of
- *    deleted entries are needed, which would slow down every later search.
- *
- * With linear hashing the segments not yet split in a round hold twice as many
- * entries as the others. They have a fixed size, so it is their load that
- * decides: a round of splits starts when it passes 0.85 and then goes on by one
- * split an addition, whatever the average is. So a segment overflows only by
- * bad luck (4 standard deviations) or for lack of memory.
+ * The links are references, not pointers: half the size, and they need no list of all
+ * chunks to be found again. The price is a look-up of the chunk for each step.
  */
 #include <linux/bug.h>
 #include "candidates.h"
 #include "check.h"
 
-#define KSM_ENTRIES		((u32)(KSM_SEGMENT_BYTES / sizeof(u64)))
-#define KSM_HOME_SHIFT		(64 - 9)
-#define KSM_MAX_SEGMENTS	0x800000U
+#define KSM_HEADS	((u32)(KSM_SEGMENT_BYTES / sizeof(ksm_ref_t)))
+/* Tags choose no more. */
+#define KSM_MAX_HEADS	(1U << KSM_TAG_BITS)
 
-/* Entries of an unsplit segment above which a round of splits starts (0.85). */
-#define KSM_DENSE		435U
-/* Entries per segment on average below which segments are joined (0.3). */
-#define KSM_SPARSE		153U
+/* Candidates to a head, above which chains are split, */
+#define KSM_CHAIN_LONG		2U
+/* and above which there is no candidate more, if there is no memory to split them */
+#define KSM_CHAIN_MAX		16U
 
-static u64 ksm_entry(u64 hash, ksm_ref_t ref)
+/* Splits or joins that one addition or removal makes at most. */
+#define KSM_CANDIDATES_STEPS	2U
+
+static ksm_ref_t *ksm_candidates_head(const struct ksm_candidates *candidates, u32 nr)
 {
-	return hash << 32 | ref;
+	ksm_ref_t *segment = candidates->segments.dir[nr / KSM_HEADS];
+
+	return segment + nr % KSM_HEADS;
 }
 
-static u32 ksm_entry_tag(u64 entry)
+static u32 ksm_candidates_slot(const struct ksm_candidates *candidates, u32 tag)
 {
-	return entry >> 32;
+	return ksm_linear_slot(tag, candidates->nr_heads);
 }
 
-static u32 ksm_entry_home(u64 entry)
+/* The record that a chain leads to; a chain that leads nowhere ends there. */
+static struct ksm_record *ksm_candidates_rec(const struct ksm_candidates *candidates,
+					     ksm_ref_t ref)
 {
-	return entry >> KSM_HOME_SHIFT;
-}
+	struct ksm_chunk *chunk;
 
-static u32 ksm_pos_after(u32 pos)
-{
-	return (pos + 1) % KSM_ENTRIES;
-}
-
-/* How many steps up it is from one position to another. */
-static u32 ksm_pos_distance(u32 from, u32 to)
-{
-	return (to - from) % KSM_ENTRIES;
-}
-
-static u64 *ksm_candidates_segment(const struct ksm_candidates *table, u32 nr)
-{
-	return table->segments.dir[nr];
-}
-
-static u32 ksm_candidates_slot(const struct ksm_candidates *table, u64 entry)
-{
-	return ksm_linear_slot(ksm_entry_tag(entry), table->nr_segments);
-}
-
-/* Puts an entry into a segment; false if the segment is full. */
-static bool ksm_segment_put(u64 *segment, u64 entry)
-{
-	u32 pos = ksm_entry_home(entry);
-	u32 left;
-
-	for (left = KSM_ENTRIES; left; left--) {
-		if (!segment[pos]) {
-			segment[pos] = entry;
-			return true;
-		}
-		pos = ksm_pos_after(pos);
-	}
-	return false;
-}
-
-/*
- * Empties a position. An entry further up may fill the hole if its home is not
- * between the two; then it leaves the next hole.
- */
-static void ksm_segment_remove(u64 *segment, u32 pos)
-{
-	u32 hole = pos;
-	u32 at;
-
-	for (at = ksm_pos_after(pos); at != pos && segment[at];
-	     at = ksm_pos_after(at)) {
-		if (ksm_pos_distance(ksm_entry_home(segment[at]), at) <
-		    ksm_pos_distance(hole, at))
-			continue;
-		segment[hole] = segment[at];
-		hole = at;
-	}
-	segment[hole] = 0;
+	if (!ref)
+		return NULL;
+	chunk = candidates->find_chunk(candidates, ksm_ref_chunk(ref));
+	if (WARN_ON_ONCE(!chunk))
+		return NULL;
+	return &chunk->rec[ksm_ref_slot(ref)];
 }
 
 /**
- * ksm_candidates_init() - make an empty table
- * @table: the table
- * @mem: allocator, used as long as the table lives
+ * ksm_candidates_init() - make an empty index
+ * @candidates: the index
+ * @mem: allocator, used as long as the index lives
+ * @find_chunk: finds the chunks whose records will be in it
  *
- * Context: nobody else may know @table yet. Allocates nothing.
+ * Context: nobody else may know @candidates yet. Allocates nothing.
  */
-void ksm_candidates_init(struct ksm_candidates *table,
-			 const struct ksm_mem_ops *mem)
+void ksm_candidates_init(struct ksm_candidates *candidates,
+			 const struct ksm_mem_ops *mem, ksm_find_chunk_fn find_chunk)
 {
-	memset(table, 0, sizeof(*table));
-	table->segments.mem = mem;
+	memset(candidates, 0, sizeof(*candidates));
+	candidates->segments.mem = mem;
+	candidates->find_chunk = find_chunk;
 }
 
 /**
- * ksm_candidates_destroy() - drop all entries and free their memory
- * @table: the table; empty and usable afterwards
+ * ksm_candidates_destroy() - free what the index allocated
+ * @candidates: the index; without candidates, whose records would stay linked. Empty
+ *              and usable afterwards
  *
- * Context: caller serialises calls on @table.
+ * Context: caller serialises calls on @candidates.
  */
-void ksm_candidates_destroy(struct ksm_candidates *table)
+void ksm_candidates_destroy(struct ksm_candidates *candidates)
 {
-	ksm_segments_destroy(&table->segments);
-	table->nr_segments = 0;
-	table->sweep_pos = 0;
-	table->count = 0;
+	WARN_ON_ONCE(candidates->count);
+	ksm_segments_destroy(&candidates->segments);
+	candidates->nr_heads = 0;
+	candidates->count = 0;
 }
 
 /**
- * ksm_candidates_first() - search the pages that may have a hash
- * @table: the table
- * @hash: content hash; its low 32 bits are compared
+ * ksm_candidates_first() - search the candidates that may have a hash
+ * @candidates: the index
+ * @hash: content hash; its upper 26 bits are compared
  * @iter: where the search stands, for ksm_candidates_next()
  *
- * Context: caller serialises calls on @table. Changes nothing in @table.
- * Return: a page that had a hash like this, or 0.
+ * Context: caller serialises calls on @candidates. Changes nothing.
+ * Return: the youngest candidate with a hash like this, or 0.
  */
-ksm_ref_t ksm_candidates_first(const struct ksm_candidates *table, u64 hash,
+ksm_ref_t ksm_candidates_first(const struct ksm_candidates *candidates, u64 hash,
 			       struct ksm_candidate_iter *iter)
 {
-	u64 like = ksm_entry(hash, 0);
+	u32 tag = ksm_hash_tag(hash);
 
-	iter->table = table;
-	iter->hash = hash;
-	iter->segment = 0;
-	iter->pos = ksm_entry_home(like);
-	iter->left = table->nr_segments ? KSM_ENTRIES : 0;
-	if (iter->left)
-		iter->segment = ksm_candidates_slot(table, like);
+	iter->candidates = candidates;
+	iter->tag = tag;
+	iter->ref = 0;
+	if (candidates->nr_heads)
+		iter->ref = *ksm_candidates_head(candidates,
+						 ksm_candidates_slot(candidates, tag));
 	return ksm_candidates_next(iter);
 }
 
@@ -158,337 +111,276 @@ ksm_ref_t ksm_candidates_first(const struct ksm_candidates *table, u64 hash,
  * ksm_candidates_next() - go on with a search
  * @iter: as ksm_candidates_first() or the last call left it
  *
- * Context: caller serialises calls on the table, which must not have changed
- * since: after deleting a stale entry, search anew.
- * Return: another page that had a hash like this, or 0.
+ * Context: caller serialises calls on the index, in which nothing may have changed
+ * since.
+ * Return: the next older candidate with a hash like this, or 0.
  */
 ksm_ref_t ksm_candidates_next(struct ksm_candidate_iter *iter)
 {
-	u32 tag = ksm_entry_tag(ksm_entry(iter->hash, 0));
-	const u64 *segment;
-	u64 entry;
+	const struct ksm_record *rec;
+	ksm_ref_t ref;
 
-	if (!iter->left)
-		return 0;
-	segment = ksm_candidates_segment(iter->table, iter->segment);
-	while (iter->left) {
-		entry = segment[iter->pos];
-		if (!entry)
-			break;
-		iter->pos = ksm_pos_after(iter->pos);
-		iter->left--;
-		if (ksm_entry_tag(entry) == tag)
-			return (ksm_ref_t)entry;
+	while ((rec = ksm_candidates_rec(iter->candidates, iter->ref))) {
+		ref = iter->ref;
+		iter->ref = rec->next;
+		if (ksm_rec_tag(rec) == iter->tag)
+			return ref;
 	}
-	iter->left = 0;
+	iter->ref = 0;
 	return 0;
 }
 
-/*
- * Splits one segment in two. Both are filled anew, because taking entries out of
- * the old one by one could cost a pass over it each. Without memory nothing
- * changes, and the next addition tries again.
+/* Makes one chain of one half of another; false without memory. */
+static bool ksm_candidates_split(struct ksm_candidates *candidates)
+{
+	u32 new = candidates->nr_heads;
+	ksm_ref_t *stay, *move, ref, next;
+	struct ksm_record *rec;
+
+	if (new % KSM_HEADS == 0 &&
+	    ksm_segments_add(&candidates->segments, new / KSM_HEADS))
+		return false;
+	candidates->nr_heads++;
+	stay = ksm_candidates_head(candidates, ksm_linear_buddy(new));
+	move = ksm_candidates_head(candidates, new);
+	for (ref = *stay; (rec = ksm_candidates_rec(candidates, ref)); ref = next) {
+		ksm_ref_t **to = ksm_candidates_slot(candidates, ksm_rec_tag(rec)) == new ?
+				 &move : &stay;
+
+		next = rec->next;
+		**to = ref;
+		*to = &rec->next;
+	}
+	*stay = 0;
+	*move = 0;
+	return true;
+}
+
+/* Drops the last head; its candidates go to the end of the chain they came from. */
+static void ksm_candidates_join(struct ksm_candidates *candidates)
+{
+	u32 last = candidates->nr_heads - 1;
+	ksm_ref_t *from = ksm_candidates_head(candidates, last);
+	ksm_ref_t *link = ksm_candidates_head(candidates, ksm_linear_buddy(last));
+	struct ksm_record *rec;
+
+	if (*from) {
+		while ((rec = ksm_candidates_rec(candidates, *link)))
+			link = &rec->next;
+		*link = *from;
+		*from = 0;
+	}
+	if (last % KSM_HEADS == 0)
+		ksm_segments_drop(&candidates->segments, last / KSM_HEADS);
+	candidates->nr_heads = last;
+}
+
+/**
+ * ksm_candidates_reserve() - make sure that there can be one more candidate
+ * @candidates: the index
+ *
+ * Context: caller serialises calls on @candidates; may allocate.
+ * Return: 0; -ENOMEM if there is no head, or if there are so many candidates to a head
+ * that it is better to have no more until there is memory.
  */
-static void ksm_candidates_split(struct ksm_candidates *table)
+int ksm_candidates_reserve(struct ksm_candidates *candidates)
 {
-	const struct ksm_mem_ops *mem = table->segments.mem;
-	u32 to = table->nr_segments;
-	u32 from = ksm_linear_buddy(to);
-	u64 *old, *rest;
-	u32 pos;
+	u32 steps = KSM_CANDIDATES_STEPS;
 
-	if (to == KSM_MAX_SEGMENTS || ksm_segments_add(&table->segments, to))
-		return;
-	rest = mem->alloc(KSM_SEGMENT_BYTES);
-	if (!rest) {
-		ksm_segments_drop(&table->segments, to);
-		return;
-	}
-	old = ksm_candidates_segment(table, from);
-	table->segments.dir[from] = rest;
-	table->nr_segments++;
-	for (pos = 0; pos < KSM_ENTRIES; pos++) {
-		if (old[pos])
-			ksm_segment_put(table->segments.dir[ksm_candidates_slot(table, old[pos])],
-					old[pos]);
-	}
-	mem->free(old);
-}
-
-/* Drops the last segment; its entries go to its buddy as far as they fit. */
-static void ksm_candidates_join(struct ksm_candidates *table)
-{
-	u32 last = table->nr_segments - 1;
-	const u64 *from = ksm_candidates_segment(table, last);
-	u64 *to = ksm_candidates_segment(table, ksm_linear_buddy(last));
-	u32 pos;
-
-	for (pos = 0; pos < KSM_ENTRIES; pos++) {
-		if (!from[pos] || ksm_segment_put(to, from[pos]))
-			continue;
-		table->count--;
-		table->forgotten++;
-	}
-	ksm_segments_drop(&table->segments, last);
-	table->nr_segments = last;
-}
-
-/* Makes room for one more entry; may fail once there is a segment. */
-static int ksm_candidates_grow(struct ksm_candidates *table)
-{
-	if (!table->nr_segments) {
-		if (ksm_segments_add(&table->segments, 0))
+	if (!candidates->nr_heads) {
+		if (ksm_segments_add(&candidates->segments, 0))
 			return -ENOMEM;
-		table->nr_segments = 1;
+		candidates->nr_heads = KSM_HEADS;
 	}
-	if (table->count >= (u64)KSM_DENSE * rounddown_pow_of_two(table->nr_segments))
-		ksm_candidates_split(table);
-	return 0;
-}
-
-/* Gives back segments that are not worth their memory, up to @steps of them. */
-static void ksm_candidates_shrink(struct ksm_candidates *table, u32 steps)
-{
-	while (steps-- && table->nr_segments > 1 &&
-	       table->count < (u64)KSM_SPARSE * table->nr_segments)
-		ksm_candidates_join(table);
-	if (table->nr_segments == 1 && !table->count) {
-		ksm_segments_drop(&table->segments, 0);
-		table->nr_segments = 0;
-	}
-	if (table->sweep_pos >= (u64)table->nr_segments * KSM_ENTRIES)
-		table->sweep_pos = 0;
-}
-
-/* The positions of the entries with one tag, in the order of their age. */
-struct ksm_twins {
-	u32 pos[KSM_CANDIDATE_TWINS];
-	u32 nr;
-};
-
-/*
- * Looks for @entry and notes the entries with its tag on the way.
- * Returns the position of @entry or the empty one where it should go; or
- * %KSM_ENTRIES if there is neither.
- */
-static u32 ksm_segment_find(const u64 *segment, u64 entry, struct ksm_twins *twins)
-{
-	u32 pos = ksm_entry_home(entry);
-	u32 left;
-
-	twins->nr = 0;
-	for (left = KSM_ENTRIES; left; left--) {
-		if (!segment[pos] || segment[pos] == entry)
-			return pos;
-		if (ksm_entry_tag(segment[pos]) == ksm_entry_tag(entry) &&
-		    twins->nr < KSM_CANDIDATE_TWINS)
-			twins->pos[twins->nr++] = pos;
-		pos = ksm_pos_after(pos);
-	}
-	return KSM_ENTRIES;
-}
-
-/* Drops the first of the twins and appends @entry; the order is kept. */
-static void ksm_segment_rotate(u64 *segment, const struct ksm_twins *twins,
-			       u64 entry)
-{
-	u32 i;
-
-	for (i = 1; i < twins->nr; i++)
-		segment[twins->pos[i - 1]] = segment[twins->pos[i]];
-	segment[twins->pos[twins->nr - 1]] = entry;
-}
-
-/**
- * ksm_candidates_add() - remember that a page has a hash
- * @table: the table
- * @hash: content hash, well mixed in its low 32 bits
- * @ref: the page, not 0
- *
- * What is in the table already is not added again. If %KSM_CANDIDATE_TWINS
- * entries have the tag, the oldest makes room; if the segment is full, any.
- *
- * Context: caller serialises calls on @table; may allocate.
- * Return: 0; -ENOMEM if the table was empty and stays so; -EINVAL if @ref is 0.
- */
-int ksm_candidates_add(struct ksm_candidates *table, u64 hash, ksm_ref_t ref)
-{
-	u64 entry = ksm_entry(hash, ref);
-	struct ksm_twins twins;
-	u64 *segment;
-	u32 pos;
-
-	if (WARN_ON_ONCE(!ref))
-		return -EINVAL;
-	if (ksm_candidates_grow(table))
-		return -ENOMEM;
-	segment = ksm_candidates_segment(table, ksm_candidates_slot(table, entry));
-	pos = ksm_segment_find(segment, entry, &twins);
-	if (pos < KSM_ENTRIES && segment[pos] == entry)
-		return 0;
-	if (twins.nr == KSM_CANDIDATE_TWINS) {
-		ksm_segment_rotate(segment, &twins, entry);
-		table->forgotten++;
-	} else if (pos == KSM_ENTRIES) {
-		segment[ksm_entry_home(entry)] = entry;
-		table->forgotten++;
-	} else {
-		segment[pos] = entry;
-		table->count++;
+	while (steps-- && candidates->nr_heads < KSM_MAX_HEADS &&
+	       candidates->count >= (u64)KSM_CHAIN_LONG * candidates->nr_heads) {
+		if (!ksm_candidates_split(candidates))
+			return candidates->count < (u64)KSM_CHAIN_MAX *
+						   candidates->nr_heads ? 0 : -ENOMEM;
 	}
 	return 0;
 }
 
-/**
- * ksm_candidates_del() - forget that a page has a hash
- * @table: the table
- * @hash: the hash that was passed to ksm_candidates_add()
- * @ref: the page
- *
- * Context: caller serialises calls on @table; may allocate nothing, may free.
- * Return: true if there was such an entry.
- */
-bool ksm_candidates_del(struct ksm_candidates *table, u64 hash, ksm_ref_t ref)
+/* Gives back heads that are not worth their memory. */
+static void ksm_candidates_shrink(struct ksm_candidates *candidates)
 {
-	u64 entry = ksm_entry(hash, ref);
-	struct ksm_twins twins;
-	u64 *segment;
-	u32 pos;
+	u32 steps = KSM_CANDIDATES_STEPS;
 
-	if (!ref || !table->nr_segments)
-		return false;
-	segment = ksm_candidates_segment(table, ksm_candidates_slot(table, entry));
-	pos = ksm_segment_find(segment, entry, &twins);
-	if (pos == KSM_ENTRIES || segment[pos] != entry)
-		return false;
-	ksm_segment_remove(segment, pos);
-	table->count--;
-	ksm_candidates_shrink(table, 1);
-	return true;
-}
-
-/* Drops the entry where the sweep stands if it is stale: says whether it was. */
-static bool ksm_candidates_sweep_one(struct ksm_candidates *table,
-				     ksm_candidate_stale_fn stale, void *arg)
-{
-	u64 *segment = ksm_candidates_segment(table, table->sweep_pos / KSM_ENTRIES);
-	u32 pos = table->sweep_pos % KSM_ENTRIES;
-
-	if (!segment[pos] || !stale((ksm_ref_t)segment[pos], arg))
-		return false;
-	ksm_segment_remove(segment, pos);
-	table->count--;
-	return true;
-}
-
-/**
- * ksm_candidates_sweep() - look for stale entries and drop them
- * @table: the table
- * @budget: how many positions to look at; ends earlier after a full round. A
- *          position is looked at again when its entry was dropped, as another
- *          may have taken its place
- * @stale: says of each entry met whether to drop it; must not use @table
- * @arg: passed to @stale
- *
- * Goes on where the last call stopped. Additions and deletions between calls may
- * move an entry past it, which is then met in the next round.
- *
- * Context: caller serialises calls on @table; allocates nothing, may free.
- */
-void ksm_candidates_sweep(struct ksm_candidates *table, u32 budget,
-			  ksm_candidate_stale_fn stale, void *arg)
-{
-	u64 positions = (u64)table->nr_segments * KSM_ENTRIES;
-	u64 left = positions;
-
-	while (left && budget--) {
-		if (ksm_candidates_sweep_one(table, stale, arg))
-			continue;
-		if (++table->sweep_pos == positions)
-			table->sweep_pos = 0;
-		left--;
+	while (steps-- && candidates->nr_heads > KSM_HEADS &&
+	       2 * candidates->count < 3 * (u64)candidates->nr_heads)
+		ksm_candidates_join(candidates);
+	if (!candidates->count && candidates->nr_heads == KSM_HEADS) {
+		ksm_segments_drop(&candidates->segments, 0);
+		candidates->nr_heads = 0;
 	}
-	ksm_candidates_shrink(table, 1 + (positions - left) / KSM_ENTRIES);
 }
 
 /**
- * ksm_candidates_bytes() - how much memory the table takes
- * @table: the table
+ * ksm_candidates_crowded() - which candidate must make room for one more of its tag?
+ * @candidates: the index
+ * @tag: the tag of the one to come
  *
- * With more than a few segments this is 9.4 to 19 bytes an entry while the table
- * grows, and less than 27 after it has shrunk.
+ * Context: caller serialises calls on @candidates. Changes nothing.
+ * Return: the oldest, if there are %KSM_CANDIDATE_TWINS already; else 0.
+ */
+ksm_ref_t ksm_candidates_crowded(const struct ksm_candidates *candidates, u32 tag)
+{
+	struct ksm_candidate_iter iter;
+	ksm_ref_t ref, oldest = 0;
+	u32 twins = 0;
+
+	for (ref = ksm_candidates_first(candidates, (u64)tag << KSM_HASH_TAG_SHIFT, &iter);
+	     ref; ref = ksm_candidates_next(&iter)) {
+		oldest = ref;
+		twins++;
+	}
+	return twins < KSM_CANDIDATE_TWINS ? 0 : oldest;
+}
+
+/**
+ * ksm_candidates_link() - a record says now that its page is a candidate
+ * @chunk: the page's chunk, after ksm_candidates_reserve()
+ * @slot: its slot
  *
- * Context: caller serialises calls on @table.
+ * Context: caller serialises calls on the index. Cannot fail.
+ */
+void ksm_candidates_link(struct ksm_chunk *chunk, unsigned int slot)
+{
+	struct ksm_candidates *candidates = chunk->candidates;
+	struct ksm_record *rec = &chunk->rec[slot];
+	ksm_ref_t *head;
+
+	head = ksm_candidates_head(candidates,
+				   ksm_candidates_slot(candidates, ksm_rec_tag(rec)));
+	rec->next = *head;
+	*head = ksm_ref(chunk->id, slot);
+	candidates->count++;
+}
+
+/**
+ * ksm_candidates_unlink() - a page is to be no candidate any more
+ * @chunk: the page's chunk
+ * @slot: its slot; the record still has the tag with which it was linked
+ *
+ * Context: caller serialises calls on the index; allocates nothing, may free.
+ */
+void ksm_candidates_unlink(struct ksm_chunk *chunk, unsigned int slot)
+{
+	struct ksm_candidates *candidates = chunk->candidates;
+	struct ksm_record *gone = &chunk->rec[slot], *rec;
+	ksm_ref_t ref = ksm_ref(chunk->id, slot), *link;
+
+	link = ksm_candidates_head(candidates,
+				   ksm_candidates_slot(candidates, ksm_rec_tag(gone)));
+	while (*link != ref) {
+		rec = ksm_candidates_rec(candidates, *link);
+		if (WARN_ON_ONCE(!rec))
+			return;
+		link = &rec->next;
+	}
+	*link = gone->next;
+	gone->next = 0;
+	candidates->count--;
+	ksm_candidates_shrink(candidates);
+}
+
+/**
+ * ksm_candidates_bytes() - how much memory the index takes
+ * @candidates: the index
+ *
+ * With more than a few segments this is 2 to 2.7 bytes a candidate.
+ *
+ * Context: caller serialises calls on @candidates.
  * Return: bytes asked of the allocator.
  */
-u64 ksm_candidates_bytes(const struct ksm_candidates *table)
+u64 ksm_candidates_bytes(const struct ksm_candidates *candidates)
 {
-	return (u64)table->nr_segments * KSM_SEGMENT_BYTES +
-	       (u64)table->segments.room * sizeof(*table->segments.dir);
+	return (u64)DIV_ROUND_UP(candidates->nr_heads, KSM_HEADS) * KSM_SEGMENT_BYTES +
+	       (u64)candidates->segments.room * sizeof(*candidates->segments.dir);
 }
 
-/* Checks that an entry is where it is found and that it is there once. */
-static bool ksm_candidates_validate_entry(const struct ksm_candidates *table,
-					  u32 nr, u32 pos)
+/* How many of a record's tag are in its chain from it on? */
+static u32 ksm_candidates_twins(const struct ksm_candidates *candidates,
+				const struct ksm_record *first)
 {
-	const u64 *segment = ksm_candidates_segment(table, nr);
-	u64 entry = segment[pos];
-	u32 at, twins = 1;
+	const struct ksm_record *rec;
+	u32 twins = 1;
 
-	if (!ksm_holds((ksm_ref_t)entry, "entry %llx names no page", entry) ||
-	    !ksm_holds(ksm_candidates_slot(table, entry) == nr,
-		       "entry %llx in segment %u", entry, nr))
-		return false;
-	for (at = ksm_entry_home(entry); at != pos; at = ksm_pos_after(at)) {
-		if (!ksm_holds(segment[at], "hole at %u below entry %llx at %u",
-			       at, entry, pos) ||
-		    !ksm_holds(segment[at] != entry, "entry %llx at %u and %u",
-			       entry, at, pos))
+	for (rec = first; (rec = ksm_candidates_rec(candidates, rec->next));)
+		twins += ksm_rec_tag(rec) == ksm_rec_tag(first);
+	return twins;
+}
+
+/* Counts the candidates of a chain into @seen; stops where something is wrong. */
+static bool ksm_candidates_validate_chain(const struct ksm_candidates *candidates,
+					  u32 nr, u64 *seen)
+{
+	ksm_ref_t ref = *ksm_candidates_head(candidates, nr);
+	const struct ksm_chunk *chunk;
+	const struct ksm_record *rec;
+
+	for (; ref; ref = rec->next) {
+		chunk = candidates->find_chunk(candidates, ksm_ref_chunk(ref));
+		if (!ksm_holds(chunk, "chain %u leads to %x, which is nowhere", nr, ref))
 			return false;
-		twins += ksm_entry_tag(segment[at]) == ksm_entry_tag(entry);
+		rec = &chunk->rec[ksm_ref_slot(ref)];
+		if (!ksm_holds(ksm_rec_state(rec) == KSM_PAGE_CANDIDATE,
+			       "chain %u leads to %x, which is %x", nr, ref, rec->word) ||
+		    !ksm_holds(ksm_candidates_slot(candidates, ksm_rec_tag(rec)) == nr,
+			       "chain %u leads to %x, tag %x", nr, ref,
+			       ksm_rec_tag(rec)) ||
+		    !ksm_holds(++*seen <= candidates->count, "more than %llu candidates",
+			       candidates->count))
+			return false;
 	}
-	return ksm_holds(twins <= KSM_CANDIDATE_TWINS, "%u entries like %llx",
-			 twins, entry);
+	return true;
 }
 
-static bool ksm_candidates_validate_segment(const struct ksm_candidates *table,
-					    u32 nr, u64 *seen)
+/* After the chains are known to end. */
+static bool ksm_candidates_validate_twins(const struct ksm_candidates *candidates,
+					  u32 nr)
 {
-	const u64 *segment = ksm_candidates_segment(table, nr);
-	u32 pos;
+	ksm_ref_t ref = *ksm_candidates_head(candidates, nr);
+	const struct ksm_record *rec;
 
-	for (pos = 0; pos < KSM_ENTRIES; pos++) {
-		if (!segment[pos])
-			continue;
-		if (!ksm_candidates_validate_entry(table, nr, pos))
+	for (; (rec = ksm_candidates_rec(candidates, ref)); ref = rec->next) {
+		u32 twins = ksm_candidates_twins(candidates, rec);
+
+		if (!ksm_holds(twins <= KSM_CANDIDATE_TWINS, "%u with tag %x", twins,
+			       ksm_rec_tag(rec)))
 			return false;
-		++*seen;
 	}
 	return true;
 }
 
 /**
- * ksm_candidates_validate() - check every invariant of the table
- * @table: the table
+ * ksm_candidates_validate() - check every invariant of the index
+ * @candidates: the index
  *
- * Context: caller serialises calls on @table. Takes time in proportion to it.
+ * If the chunks have as many candidates as are counted here, each is in one chain, and
+ * in the right one: a record has only one link, so it cannot be met twice.
+ *
+ * Context: caller serialises calls on @candidates. Takes time in proportion to it.
  * Return: whether all invariants hold; if not, one line is printed.
  */
-bool ksm_candidates_validate(const struct ksm_candidates *table)
+bool ksm_candidates_validate(const struct ksm_candidates *candidates)
 {
-	u64 positions = (u64)table->nr_segments * KSM_ENTRIES;
 	u64 seen = 0;
 	u32 nr;
 
-	if (!ksm_segments_validate(&table->segments, table->nr_segments) ||
-	    !ksm_holds(table->sweep_pos < positions || !table->sweep_pos,
-		       "sweep stands at %llu of %llu", table->sweep_pos,
-		       positions))
+	if (!ksm_segments_validate(&candidates->segments,
+				   DIV_ROUND_UP(candidates->nr_heads, KSM_HEADS)))
 		return false;
-	for (nr = 0; nr < table->nr_segments; nr++) {
-		if (!ksm_candidates_validate_segment(table, nr, &seen))
+	for (nr = 0; nr < candidates->nr_heads; nr++) {
+		if (!ksm_candidates_validate_chain(candidates, nr, &seen))
 			return false;
 	}
-	return ksm_holds(seen == table->count, "%llu entries, counted %llu",
-			 seen, table->count);
+	if (!ksm_holds(seen == candidates->count, "%llu candidates, counted %llu", seen,
+		       candidates->count))
+		return false;
+	for (nr = 0; nr < candidates->nr_heads; nr++) {
+		if (!ksm_candidates_validate_twins(candidates, nr))
+			return false;
+	}
+	return true;
 }

@@ -2,81 +2,83 @@
 /*
  * Candidate index: from a content hash to pages seen unchanged over a pass.
  *
- * It may forget and it may be wrong: an entry is 8 bytes (32 bits of the hash and
- * a reference), and nobody removes it when its page changes or goes away. Every
- * hit must be checked against the chunk's record, the page and finally the bytes.
- * A forgotten or overwritten entry costs one merge until the next pass.
+ * The candidates are chained through their own records, so that the index itself is
+ * no more than the heads of the chains: 4 bytes for every second candidate. A record
+ * says by its tag which chain it is in, and leaves it when it says anything else: all
+ * that is found is a candidate with 26 bits of the hash that was asked for. Whether it
+ * has the bytes, the caller has to see.
  *
- * Entries live in segments of one page each, addressed by linear hashing (one
- * segment is split or joined at a time: bounded work per call, no pause to
- * rehash) and by linear probing inside the segment.
+ * The number of chains follows that of the candidates by linear hashing, one chain
+ * split or joined at a time: bounded work per call, no pause to rehash.
  *
- * All calls on one table are serialised by the caller.
+ * All calls on one index and on the chunks in it are serialised by the caller.
  */
 #ifndef _MM_KSM_CANDIDATES_H
 #define _MM_KSM_CANDIDATES_H
 
 #include "linear.h"
+#include "record.h"
 #include "types.h"
 
-/* So many entries of one 32-bit tag are kept; an older one makes room. */
+/*
+ * So many candidates may have one tag; the oldest makes room. More are equal pages that
+ * cannot be merged, or chance: with a TiB of candidates that is one in a hundred.
+ */
 #define KSM_CANDIDATE_TWINS	8
 
+struct ksm_candidates;
+
 /**
- * struct ksm_candidates - the candidate index of one domain (and node)
- * @segments: private: the entries, as segments of one page
- * @nr_segments: private: segments in use (0 while empty)
- * @sweep_pos: private: where ksm_candidates_sweep() goes on
- * @count: entries, stale ones included
- * @forgotten: entries dropped for lack of room or memory, ever
+ * typedef ksm_find_chunk_fn - find the chunk that a reference names
+ * @candidates: whose reference it is
+ * @id: the chunk's id
+ *
+ * Return: the chunk; NULL if there is none, which is a bug.
+ */
+typedef struct ksm_chunk *(*ksm_find_chunk_fn)(const struct ksm_candidates *candidates,
+					       u32 id);
+
+/**
+ * struct ksm_candidates - the candidate index of one domain
+ * @segments: private: the heads of the chains, as segments of one page
+ * @find_chunk: private: finds the chunks whose records are chained
+ * @nr_heads: private: chains (0 while there is no candidate)
+ * @count: candidates
  */
 struct ksm_candidates {
 	struct ksm_segments segments;
-	u32 nr_segments;
-	u64 sweep_pos;
+	ksm_find_chunk_fn find_chunk;
+	u32 nr_heads;
 	u64 count;
-	u64 forgotten;
 };
 
 /**
  * struct ksm_candidate_iter - position of a search
- * @table: private: the table searched
- * @hash: private: what is searched for
- * @segment: private: which segment
- * @pos: private: next entry to look at
- * @left: private: entries not yet looked at
+ * @candidates: private: the index searched
+ * @tag: private: what is searched for
+ * @ref: private: the next candidate to look at
  */
 struct ksm_candidate_iter {
-	const struct ksm_candidates *table;
-	u64 hash;
-	u32 segment;
-	u32 pos;
-	u32 left;
+	const struct ksm_candidates *candidates;
+	u32 tag;
+	ksm_ref_t ref;
 };
 
-void ksm_candidates_init(struct ksm_candidates *table,
-			 const struct ksm_mem_ops *mem);
-void ksm_candidates_destroy(struct ksm_candidates *table);
+void ksm_candidates_init(struct ksm_candidates *candidates,
+			 const struct ksm_mem_ops *mem, ksm_find_chunk_fn find_chunk);
+void ksm_candidates_destroy(struct ksm_candidates *candidates);
 
-ksm_ref_t ksm_candidates_first(const struct ksm_candidates *table, u64 hash,
+ksm_ref_t ksm_candidates_first(const struct ksm_candidates *candidates, u64 hash,
 			       struct ksm_candidate_iter *iter);
 ksm_ref_t ksm_candidates_next(struct ksm_candidate_iter *iter);
 
-int ksm_candidates_add(struct ksm_candidates *table, u64 hash, ksm_ref_t ref);
-bool ksm_candidates_del(struct ksm_candidates *table, u64 hash, ksm_ref_t ref);
+u64 ksm_candidates_bytes(const struct ksm_candidates *candidates);
+bool ksm_candidates_validate(const struct ksm_candidates *candidates);
 
-/**
- * typedef ksm_candidate_stale_fn - does an entry still name a candidate?
- * @ref: the page it names
- * @arg: caller's context
- *
- * Return: true if the entry should be dropped.
- */
-typedef bool (*ksm_candidate_stale_fn)(ksm_ref_t ref, void *arg);
-
-void ksm_candidates_sweep(struct ksm_candidates *table, u32 budget,
-			  ksm_candidate_stale_fn stale, void *arg);
-u64 ksm_candidates_bytes(const struct ksm_candidates *table);
-bool ksm_candidates_validate(const struct ksm_candidates *table);
+/* For chunk.c alone, which keeps states and chains in step. */
+int ksm_candidates_reserve(struct ksm_candidates *candidates);
+ksm_ref_t ksm_candidates_crowded(const struct ksm_candidates *candidates, u32 tag);
+void ksm_candidates_link(struct ksm_chunk *chunk, unsigned int slot);
+void ksm_candidates_unlink(struct ksm_chunk *chunk, unsigned int slot);
 
 #endif /* _MM_KSM_CANDIDATES_H */

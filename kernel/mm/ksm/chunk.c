@@ -1,49 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Page records of one chunk: see chunk.h.
+ * Page records of one chunk: see chunk.h and record.h.
  *
- * A record, from bit 0: 3 bits of state, 5 of age, 24 of tag. The tag is the top
- * of the hash, and the candidate index keeps the low 32 bits, so a page found
- * there and confirmed here agrees in 56 bits before its bytes are read.
- *
- * Invariants: a record of an empty page is 0; a stable page has no tag; a page
- * is stable exactly if its place in its mapping group is not NULL.
+ * Invariants: a record of an empty page is 0; a stable page has no tag; a page is
+ * stable exactly if its place in its mapping group is not NULL; it is in a chain of
+ * candidates exactly if it is one.
  */
 #include <linux/bug.h>
-#include <linux/build_bug.h>
 #include <linux/errno.h>
 #include <linux/minmax.h>
 #include <linux/string.h>
 #include "check.h"
 #include "chunk.h"
 
-#define KSM_REC_STATE_BITS	3
-#define KSM_REC_STATE_MASK	((1U << KSM_REC_STATE_BITS) - 1)
-#define KSM_REC_AGE_SHIFT	KSM_REC_STATE_BITS
-#define KSM_REC_AGE_MASK	(KSM_AGE_MAX << KSM_REC_AGE_SHIFT)
-#define KSM_REC_TAG_SHIFT	8
-#define KSM_HASH_TAG_SHIFT	40
-
-static u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 tag)
-{
-	BUILD_BUG_ON(KSM_NR_PAGE_STATES > 1U << KSM_REC_STATE_BITS);
-	BUILD_BUG_ON((KSM_REC_AGE_MASK | KSM_REC_STATE_MASK) >> KSM_REC_TAG_SHIFT);
-
-	return tag << KSM_REC_TAG_SHIFT | age << KSM_REC_AGE_SHIFT | state;
-}
-
-static u32 ksm_rec_tag(u64 hash)
-{
-	return hash >> KSM_HASH_TAG_SHIFT;
-}
-
 /* The one place where a state changes. */
-static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 rec)
+static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 word)
 {
-	enum ksm_page_state from = ksm_chunk_state(chunk, slot);
-	enum ksm_page_state to = rec & KSM_REC_STATE_MASK;
+	struct ksm_record *rec = &chunk->rec[slot];
+	enum ksm_page_state from = ksm_rec_state(rec), to;
 
-	chunk->rec[slot] = rec;
+	if (from == KSM_PAGE_CANDIDATE)
+		ksm_candidates_unlink(chunk, slot);
+	rec->word = word;
+	to = ksm_rec_state(rec);
+	if (to == KSM_PAGE_CANDIDATE)
+		ksm_candidates_link(chunk, slot);
 	chunk->nr[from]--;
 	chunk->nr[to]++;
 	ksm_tally_move(chunk->total, from, to);
@@ -66,20 +47,30 @@ static struct ksm_mapping **ksm_chunk_place(const struct ksm_chunk *chunk,
  * ksm_chunk_init() - make a chunk of empty pages
  * @chunk: the chunk
  * @id: its name in references, 1 to %KSM_CHUNK_ID_MAX
+ * @candidates: the domain's candidates; can find the chunk by @id from now on until
+ *              ksm_chunk_destroy() is done
  * @total: tally of the domain
  * @own: tally of the mm
+ * @mem: allocator
  *
- * Context: nobody else may know @chunk yet. Allocates nothing.
+ * Context: nobody else may use @chunk yet.
+ * Return: 0, or -ENOMEM and @chunk needs no ksm_chunk_destroy().
  */
-void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
-		    struct ksm_tally *own)
+int ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_candidates *candidates,
+		   struct ksm_tally *total, struct ksm_tally *own,
+		   const struct ksm_mem_ops *mem)
 {
 	WARN_ON_ONCE(!id || id > KSM_CHUNK_ID_MAX);
 	memset(chunk, 0, sizeof(*chunk));
+	chunk->rec = mem->alloc(KSM_RECORDS_BYTES);
+	if (!chunk->rec)
+		return -ENOMEM;
 	chunk->id = id;
+	chunk->candidates = candidates;
 	chunk->total = total;
 	chunk->own = own;
 	chunk->nr[KSM_PAGE_EMPTY] = KSM_CHUNK_PAGES;
+	return 0;
 }
 
 /* Frees a group, and the directory if it was the last one. */
@@ -121,6 +112,8 @@ void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
 	}
 	mem->free(chunk->groups);
 	chunk->groups = NULL;
+	mem->free(chunk->rec);
+	chunk->rec = NULL;
 }
 
 /**
@@ -134,7 +127,7 @@ void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
 enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
 				    unsigned int slot)
 {
-	return chunk->rec[slot] & KSM_REC_STATE_MASK;
+	return ksm_rec_state(&chunk->rec[slot]);
 }
 
 /**
@@ -151,18 +144,18 @@ enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
  */
 unsigned int ksm_chunk_age(const struct ksm_chunk *chunk, unsigned int slot)
 {
-	return (chunk->rec[slot] & KSM_REC_AGE_MASK) >> KSM_REC_AGE_SHIFT;
+	return ksm_rec_age(&chunk->rec[slot]);
 }
 
 /**
  * ksm_chunk_same_hash() - may a page still have this hash?
  * @chunk: the chunk
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
- * @hash: content hash, well mixed in its upper 24 bits
+ * @hash: content hash, well mixed in its upper 26 bits
  *
  * Context: caller serialises calls on @chunk.
  * Return: true if the page is volatile or a candidate and agrees in the upper
- * 24 bits; false for an empty or stable page, which has no hash.
+ * 26 bits; false for an empty or stable page, which has no hash.
  */
 bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 			 u64 hash)
@@ -171,7 +164,7 @@ bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 
 	if (state != KSM_PAGE_VOLATILE && state != KSM_PAGE_CANDIDATE)
 		return false;
-	return chunk->rec[slot] >> KSM_REC_TAG_SHIFT == ksm_rec_tag(hash);
+	return ksm_rec_tag(&chunk->rec[slot]) == ksm_hash_tag(hash);
 }
 
 /**
@@ -278,7 +271,21 @@ void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash
 		return;
 	ksm_chunk_set(chunk, slot,
 		      ksm_rec_pack(KSM_PAGE_VOLATILE, ksm_chunk_age(chunk, slot),
-				   ksm_rec_tag(hash)));
+				   ksm_hash_tag(hash)));
+}
+
+/* The oldest candidate of a tag makes room, if there are too many. */
+static void ksm_chunk_make_room(struct ksm_candidates *candidates, u32 tag)
+{
+	ksm_ref_t ref = ksm_candidates_crowded(candidates, tag);
+	unsigned int slot = ksm_ref_slot(ref);
+	struct ksm_chunk *chunk;
+
+	if (!ref)
+		return;
+	chunk = candidates->find_chunk(candidates, ksm_ref_chunk(ref));
+	ksm_chunk_set(chunk, slot, ksm_rec_pack(KSM_PAGE_VOLATILE,
+						ksm_chunk_age(chunk, slot), tag));
 }
 
 /**
@@ -287,17 +294,30 @@ void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; must not be stable
  * @hash: hash of its content
  *
- * Its age stays as it is.
+ * Its age stays as it is. If %KSM_CANDIDATE_TWINS pages have the tag, in whatever
+ * chunks, the oldest of them becomes volatile; its hash and age stay. What is a candidate
+ * with this tag already does not become younger by this.
  *
- * Context: caller serialises calls on @chunk and on its tallies.
+ * Context: caller serialises calls on the chunks of the domain, and on all tallies;
+ * may allocate.
+ * Return: 0; -ENOMEM, and the page is volatile; -EINVAL if it is stable.
  */
-void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash)
+int ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash)
 {
+	u32 tag = ksm_hash_tag(hash);
+
 	if (WARN_ON_ONCE(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE))
-		return;
-	ksm_chunk_set(chunk, slot,
-		      ksm_rec_pack(KSM_PAGE_CANDIDATE, ksm_chunk_age(chunk, slot),
-				   ksm_rec_tag(hash)));
+		return -EINVAL;
+	if (ksm_chunk_state(chunk, slot) == KSM_PAGE_CANDIDATE &&
+	    ksm_chunk_same_hash(chunk, slot, hash))
+		return 0;
+	ksm_chunk_set_volatile(chunk, slot, hash);
+	if (ksm_candidates_reserve(chunk->candidates))
+		return -ENOMEM;
+	ksm_chunk_make_room(chunk->candidates, tag);
+	ksm_chunk_set(chunk, slot, ksm_rec_pack(KSM_PAGE_CANDIDATE,
+						ksm_chunk_age(chunk, slot), tag));
+	return 0;
 }
 
 /**
@@ -374,7 +394,7 @@ void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot)
 {
 	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_EMPTY &&
 	    ksm_chunk_age(chunk, slot) < KSM_AGE_MAX)
-		chunk->rec[slot] += 1U << KSM_REC_AGE_SHIFT;
+		chunk->rec[slot].word += 1U << KSM_REC_AGE_SHIFT;
 }
 
 /**
@@ -390,7 +410,7 @@ unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk)
 	unsigned int at;
 
 	for (at = 0; at < KSM_CHUNK_PAGES; at++)
-		youngest = min(youngest, chunk->rec[at] & KSM_REC_AGE_MASK);
+		youngest = min(youngest, chunk->rec[at].word & KSM_REC_AGE_MASK);
 	return youngest >> KSM_REC_AGE_SHIFT;
 }
 
@@ -399,20 +419,24 @@ static bool ksm_chunk_validate_slot(const struct ksm_chunk *chunk,
 {
 	const struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
 	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
-	u32 rec = chunk->rec[slot];
+	const struct ksm_record *rec = &chunk->rec[slot];
 
-	return ksm_holds(state < KSM_NR_PAGE_STATES, "record %u is %x", slot, rec) &&
-	       ksm_holds(state != KSM_PAGE_EMPTY || !rec,
-			 "record %u is empty and %x", slot, rec) &&
-	       ksm_holds(state != KSM_PAGE_STABLE || !(rec >> KSM_REC_TAG_SHIFT),
-			 "record %u is stable and %x", slot, rec) &&
+	return ksm_holds(state != KSM_PAGE_EMPTY || !rec->word,
+			 "record %u is empty and %x", slot, rec->word) &&
+	       ksm_holds(state != KSM_PAGE_STABLE || !ksm_rec_tag(rec),
+			 "record %u is stable and %x", slot, rec->word) &&
+	       ksm_holds(state == KSM_PAGE_CANDIDATE || !rec->next,
+			 "record %u is %x, linked to %x", slot, rec->word,
+			 rec->next) &&
 	       ksm_holds((state == KSM_PAGE_STABLE) == !!mapping,
-			 "record %u is %x, mapping %p", slot, rec, mapping);
+			 "record %u is %x, mapping %p", slot, rec->word, mapping);
 }
 
 /**
  * ksm_chunk_validate() - check every invariant of a chunk
  * @chunk: the chunk
+ *
+ * That its candidates are in the right chains is for ksm_candidates_validate().
  *
  * Context: caller serialises calls on @chunk.
  * Return: whether all invariants hold; if not, one line is printed.

@@ -2,46 +2,31 @@
 /*
  * Page records of one chunk: an aligned 2 MiB run of an address space.
  *
- * A record is 4 bytes: the state, the age and 24 bits of the content hash. Only
- * chunk.c packs and unpacks it, and only chunk.c changes a state, counting each
- * change in both tallies (the domain's and the mm's). A stable page also has a
- * mapping record, which lives in the caller's memory and is found by slot.
+ * A record is 8 bytes: the state, the age and 26 bits of the content hash, and the link
+ * of the chain of candidates that it may be in. Only chunk.c changes a state. With each
+ * change it counts in both tallies (the domain's and the mm's) and puts the page among
+ * the candidates or takes it out, so that these are always exactly the pages in the
+ * state %KSM_PAGE_CANDIDATE. A stable page also has a mapping record, which lives in the
+ * caller's memory and is found by slot.
  *
- * All calls on one chunk are serialised by the caller.
+ * All calls on the chunks of one domain are serialised by the caller.
  */
 #ifndef _MM_KSM_CHUNK_H
 #define _MM_KSM_CHUNK_H
 
-#include "stats.h"
-#include "types.h"
-
-struct ksm_mapping;	/* opaque here: never dereferenced */
+#include "candidates.h"
+#include "record.h"
 
 /* Mapping pointers are kept in groups that exist only where pages merged. */
 #define KSM_GROUP_SLOTS		32U
 #define KSM_CHUNK_GROUPS	(KSM_CHUNK_PAGES / KSM_GROUP_SLOTS)
-#define KSM_AGE_MAX		31U
 
-/**
- * struct ksm_chunk - the page records of one chunk
- * @id: names the chunk in a ksm_ref_t
- * @nr: private: records by state; the four sum up to KSM_CHUNK_PAGES
- * @total: private: tally of the domain
- * @own: private: tally of the mm
- * @groups: private: directory of mapping groups, NULL while nothing merged
- * @rec: private: packed records
- */
-struct ksm_chunk {
-	u32 id;
-	u16 nr[KSM_NR_PAGE_STATES];
-	struct ksm_tally *total;
-	struct ksm_tally *own;
-	struct ksm_mapping ***groups;
-	u32 rec[KSM_CHUNK_PAGES];
-};
+/* The records of a chunk are allocated apart from it: they fill a page. */
+#define KSM_RECORDS_BYTES	(KSM_CHUNK_PAGES * sizeof(struct ksm_record))
 
-void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
-		    struct ksm_tally *own);
+int ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_candidates *candidates,
+		   struct ksm_tally *total, struct ksm_tally *own,
+		   const struct ksm_mem_ops *mem);
 void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem);
 
 enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
@@ -59,7 +44,7 @@ bool ksm_chunk_is_empty(const struct ksm_chunk *chunk);
 int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
 		      const struct ksm_mem_ops *mem);
 void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
-void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
+int ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
 void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping);
 struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,

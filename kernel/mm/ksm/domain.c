@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Domains: see domain.h for what they are and for the lock order. */
+#include <linux/hash.h>
 #include <linux/highmem.h>
 #include <linux/nodemask.h>
 #include <linux/random.h>
@@ -93,36 +94,57 @@ int ksm_domain_nid(const struct ksm_domain *domain, struct page *page)
 	return domain->limits.merge_across_nodes ? 0 : page_to_nid(page);
 }
 
-static void domain_free_nodes(struct ksm_domain *domain)
+/**
+ * ksm_domain_record_hash - the hash by which the record of a page knows it
+ * @hash: its content hash
+ * @nid: its node, from ksm_domain_nid()
+ *
+ * Pages that must not meet differ in it, so they need no index each. A page that
+ * moves to another node looks changed to the scan, and becomes a candidate anew.
+ *
+ * Context: Any.
+ * Return: a hash of both.
+ */
+u64 ksm_domain_record_hash(u64 hash, unsigned int nid)
 {
-	while (domain->nr_nodes) {
-		struct ksm_domain_node *node = &domain->node[--domain->nr_nodes];
-
-		ksm_candidates_destroy(&node->candidates);
-		ksm_index_destroy(&node->stable);
-	}
-	kfree(domain->node);
-	domain->node = NULL;
+	return hash + nid * GOLDEN_RATIO_64;
 }
 
-static int domain_alloc_nodes(struct ksm_domain *domain)
+static void domain_free_indexes(struct ksm_domain *domain)
+{
+	while (domain->nr_nodes)
+		ksm_index_destroy(&domain->stable[--domain->nr_nodes]);
+	kfree(domain->stable);
+	domain->stable = NULL;
+}
+
+static int domain_alloc_indexes(struct ksm_domain *domain)
 {
 	unsigned int want = nr_node_ids;
 
-	domain->node = kcalloc(want, sizeof(*domain->node), GFP_KERNEL);
-	if (!domain->node)
+	domain->stable = kcalloc(want, sizeof(*domain->stable), GFP_KERNEL);
+	if (!domain->stable)
 		return -ENOMEM;
 	for (; domain->nr_nodes < want; domain->nr_nodes++) {
-		struct ksm_domain_node *node = &domain->node[domain->nr_nodes];
-		int err = ksm_index_init(&node->stable, &ksm_kernel_mem);
+		int err = ksm_index_init(&domain->stable[domain->nr_nodes],
+					 &ksm_kernel_mem);
 
 		if (err) {
-			domain_free_nodes(domain);
+			domain_free_indexes(domain);
 			return err;
 		}
-		ksm_candidates_init(&node->candidates, &ksm_kernel_mem);
 	}
 	return 0;
+}
+
+static struct ksm_chunk *domain_find_chunk(const struct ksm_candidates *candidates,
+					   u32 id)
+{
+	const struct ksm_domain *domain = container_of(candidates, struct ksm_domain,
+						       candidates);
+	struct ksm_mm_chunk *mc = xa_load((struct xarray *)&domain->chunks, id);
+
+	return mc ? &mc->c : NULL;
 }
 
 /**
@@ -143,9 +165,10 @@ int ksm_domain_init(struct ksm_domain *domain)
 	};
 	get_random_bytes(&domain->key, sizeof(domain->key));
 	domain->zero_hash = ksm_domain_hash(domain, ZERO_PAGE(0));
+	ksm_candidates_init(&domain->candidates, &ksm_kernel_mem, domain_find_chunk);
 	xa_init_flags(&domain->chunks, XA_FLAGS_ALLOC1);
 	INIT_LIST_HEAD(&domain->idle);
-	return domain_alloc_nodes(domain);
+	return domain_alloc_indexes(domain);
 }
 
 /**
@@ -154,7 +177,8 @@ int ksm_domain_init(struct ksm_domain *domain)
  */
 void ksm_domain_destroy(struct ksm_domain *domain)
 {
-	domain_free_nodes(domain);
+	domain_free_indexes(domain);
+	ksm_candidates_destroy(&domain->candidates);
 	xa_destroy(&domain->chunks);
 }
 
@@ -181,7 +205,7 @@ void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
  * ksm_domain_metadata - how much memory the engine takes for a domain
  * @domain: the domain
  *
- * Page records, candidate entries, stable nodes, mapping records and pointers to
+ * Page records, the candidate index, stable nodes, mapping records and pointers to
  * them. The stable index' buckets are left out.
  *
  * Context: Any; without ksm_scan_mutex the sum may be a little out of date.
@@ -191,37 +215,16 @@ unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 {
 	const struct ksm_stats *stats = &domain->stats;
 	unsigned long bytes;
-	unsigned int nid;
 
-	bytes = READ_ONCE(domain->nr_chunks) * sizeof(struct ksm_mm_chunk);
+	bytes = READ_ONCE(domain->nr_chunks) *
+		(sizeof(struct ksm_mm_chunk) + KSM_RECORDS_BYTES);
 	bytes += READ_ONCE(stats->nodes) * sizeof(struct ksm_stable_node);
 	bytes += READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) *
 		 (sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *));
-	for (nid = 0; nid < domain->nr_nodes; nid++)
-		bytes += ksm_candidates_bytes(&domain->node[nid].candidates);
-	return bytes;
+	return bytes + ksm_candidates_bytes(&domain->candidates);
 }
 
-/**
- * ksm_domain_forget_candidates - empty the candidate indexes
- * @domain: the domain
- *
- * The records stay as they are; each is entered again when it is next scanned.
- *
- * Context: ksm_scan_mutex held. May sleep.
- */
-void ksm_domain_forget_candidates(struct ksm_domain *domain)
-{
-	unsigned int nid;
-
-	lockdep_assert_held(&ksm_scan_mutex);
-	for (nid = 0; nid < domain->nr_nodes; nid++) {
-		ksm_candidates_destroy(&domain->node[nid].candidates);
-		ksm_candidates_init(&domain->node[nid].candidates,
-				    &ksm_kernel_mem);
-	}
-}
-
+/* Do the chunks hold what they count, and is that what the domain counts? */
 static bool domain_chunks_match(struct ksm_domain *domain)
 {
 	struct ksm_tally sum = {};
@@ -230,6 +233,8 @@ static bool domain_chunks_match(struct ksm_domain *domain)
 	int state;
 
 	xa_for_each(&domain->chunks, id, mc) {
+		if (!ksm_chunk_validate(&mc->c))
+			return false;
 		for (state = KSM_PAGE_VOLATILE; state < KSM_NR_PAGE_STATES; state++)
 			sum.pages[state] += ksm_chunk_count(&mc->c, state);
 		cond_resched();
@@ -237,16 +242,25 @@ static bool domain_chunks_match(struct ksm_domain *domain)
 	return !memcmp(&sum, &domain->stats.tally, sizeof(sum));
 }
 
+/* Is each candidate in a chain? In one and in its own it is if the chains are right. */
+static bool domain_candidates_match(const struct ksm_domain *domain)
+{
+	return domain->candidates.count ==
+		       domain->stats.tally.pages[KSM_PAGE_CANDIDATE] &&
+	       ksm_candidates_validate(&domain->candidates);
+}
+
 /**
  * ksm_domain_validate - do the counters say what the records say?
  * @domain: the domain
  *
- * For debug kernels: it visits every chunk.
+ * For debug kernels: it visits every record.
  *
  * Context: ksm_scan_mutex held. May sleep.
  */
 bool ksm_domain_validate(struct ksm_domain *domain)
 {
 	lockdep_assert_held(&ksm_scan_mutex);
-	return ksm_stats_validate(&domain->stats) && domain_chunks_match(domain);
+	return ksm_stats_validate(&domain->stats) && domain_chunks_match(domain) &&
+	       domain_candidates_match(domain);
 }

@@ -54,16 +54,6 @@ struct ksm_limits {
 };
 
 /**
- * struct ksm_domain_node - the indexes of one NUMA node of a domain
- * @stable: contents of KSM pages
- * @candidates: contents of pages that nobody shares yet
- */
-struct ksm_domain_node {
-	struct ksm_index stable;
-	struct ksm_candidates candidates;
-};
-
-/**
  * struct ksm_domain - a set of mms that may share with each other
  * @stats: counters
  * @refused: pages not merged, by reason, ever; no lock
@@ -71,13 +61,15 @@ struct ksm_domain_node {
  * @key: of the content hash; random, so that nobody can choose equal hashes
  *	(hash.h)
  * @zero_hash: hash of a page of zeroes
+ * @candidates: contents of pages that nobody shares yet, of all NUMA nodes: see
+ *	ksm_domain_record_hash()
  * @chunks: chunk id -> struct ksm_mm_chunk
  * @nr_chunks: how many there are
  * @huge_splits: huge pages split to merge some of them, ever
  * @huge_merged: pages of those that were merged, ever
  * @idle: stable nodes without sharers
- * @node: indexes by NUMA node; all in the first if merge_across_nodes
- * @nr_nodes: entries of @node
+ * @stable: contents of KSM pages by NUMA node; all in the first if merge_across_nodes
+ * @nr_nodes: entries of @stable
  *
  * All under ksm_scan_mutex; counters are read without it.
  */
@@ -87,12 +79,13 @@ struct ksm_domain {
 	struct ksm_limits limits;
 	struct ksm_hash_key key;
 	u64 zero_hash;
+	struct ksm_candidates candidates;
 	struct xarray chunks;
 	unsigned long nr_chunks;
 	u64 huge_splits;
 	u64 huge_merged;
 	struct list_head idle;
-	struct ksm_domain_node *node;
+	struct ksm_index *stable;
 	unsigned int nr_nodes;
 };
 
@@ -106,10 +99,10 @@ int ksm_domain_init(struct ksm_domain *domain);
 void ksm_domain_destroy(struct ksm_domain *domain);
 int ksm_domain_nid(const struct ksm_domain *domain, struct page *page);
 u64 ksm_domain_hash(const struct ksm_domain *domain, struct page *page);
+u64 ksm_domain_record_hash(u64 hash, unsigned int nid);
 void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
 			enum ksm_refusal why, unsigned long pages);
 unsigned long ksm_domain_metadata(const struct ksm_domain *domain);
-void ksm_domain_forget_candidates(struct ksm_domain *domain);
 bool ksm_domain_validate(struct ksm_domain *domain);
 
 #endif /* _MM_KSM_DOMAIN_H */

@@ -63,7 +63,6 @@ int ksm_set_merge_across_nodes(bool across)
 	if (across != domain->limits.merge_across_nodes) {
 		err = make_unshared(domain);
 		if (!err) {
-			ksm_domain_forget_candidates(domain);
 			WRITE_ONCE(domain->limits.merge_across_nodes, across);
 			ksm_node_regroup(domain);
 		}

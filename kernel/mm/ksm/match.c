@@ -99,7 +99,7 @@ static bool search_contents(struct ksm_domain *domain, struct page *page,
 static void find_stable(struct ksm_domain *domain, struct page *page, u64 hash,
 			struct stable_match *match)
 {
-	struct ksm_index *index = &domain->node[ksm_domain_nid(domain, page)].stable;
+	struct ksm_index *index = &domain->stable[ksm_domain_nid(domain, page)];
 	unsigned int budget = COMPARE_MAX;
 	bool done;
 
@@ -171,19 +171,15 @@ static bool merge_with_zero(struct ksm_domain *domain, struct ksm_scanned *s,
 }
 
 /* Is there a page on another node that it would be merged with, were it here? */
-static bool is_elsewhere(const struct ksm_domain *domain, struct page *page, u64 hash)
+static bool is_elsewhere(struct ksm_domain *domain, const struct ksm_scanned *s)
 {
-	unsigned int here = ksm_domain_nid(domain, page), nid;
-	struct ksm_candidate_iter iter;
+	unsigned int here = ksm_domain_nid(domain, s->page), nid;
 
 	if (domain->limits.merge_across_nodes)
 		return false;
 	for (nid = 0; nid < domain->nr_nodes; nid++) {
-		const struct ksm_domain_node *node = &domain->node[nid];
-
-		if (nid != here &&
-		    (ksm_index_first(&node->stable, hash) ||
-		     ksm_candidates_first(&node->candidates, hash, &iter)))
+		if (nid != here && (ksm_index_first(&domain->stable[nid], s->hash) ||
+				    ksm_pair_is_on_node(domain, s, nid)))
 			return true;
 	}
 	return false;
@@ -207,7 +203,7 @@ static void find_partner(struct ksm_batch *batch, struct ksm_scanned *s, u64 has
 	if (pairing == KSM_PAIR_FOUND)
 		return;
 	ksm_offer_add(batch->domain, s->mc, s->slot, s->page, hash);
-	if (is_elsewhere(batch->domain, s->page, hash))
+	if (is_elsewhere(batch->domain, s))
 		refused(batch->domain, s, KSM_REFUSED_NODE);
 }
 
@@ -217,10 +213,11 @@ static void match_anon_page(struct ksm_batch *batch, struct ksm_scanned *s)
 	struct ksm_chunk *chunk = &s->mc->c;
 	bool is_new = ksm_chunk_state(chunk, s->slot) == KSM_PAGE_EMPTY;
 	u64 hash = s->hash;
+	u64 known = ksm_domain_record_hash(hash, ksm_domain_nid(domain, s->page));
 
 	ksm_huge_has_no_like(s->mc, s->slot);
-	if (!ksm_chunk_same_hash(chunk, s->slot, hash)) {
-		ksm_chunk_set_volatile(chunk, s->slot, hash);
+	if (!ksm_chunk_same_hash(chunk, s->slot, known)) {
+		ksm_chunk_set_volatile(chunk, s->slot, known);
 		if (!is_new)
 			refused(domain, s, KSM_REFUSED_VOLATILE);
 		if (!is_new || is_mergeable_zero(domain, hash))

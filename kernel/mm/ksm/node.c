@@ -77,7 +77,7 @@ void ksm_node_free(struct ksm_stable_node *node)
 
 static struct ksm_index *node_index(const struct ksm_stable_node *node)
 {
-	return &node->domain->node[node->nid].stable;
+	return &node->domain->stable[node->nid];
 }
 
 /**
@@ -456,9 +456,8 @@ void ksm_node_drop_range(struct ksm_domain *domain, unsigned long start_pfn,
 	for (nid = 0; nid < domain->nr_nodes; nid++) {
 		bucket = 0;
 		do {
-			bucket = ksm_index_visit(&domain->node[nid].stable,
-						 bucket, 64, drop_content,
-						 &range);
+			bucket = ksm_index_visit(&domain->stable[nid], bucket, 64,
+						 drop_content, &range);
 			cond_resched();
 		} while (bucket);
 	}

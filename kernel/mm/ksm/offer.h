@@ -6,7 +6,7 @@
 #include "domain.h"
 
 /**
- * struct ksm_offer - the page that a candidate entry names, if it still does
+ * struct ksm_offer - a candidate that was found
  * @mc: its chunk
  * @slot: its slot
  */
@@ -17,10 +17,7 @@ struct ksm_offer {
 
 void ksm_offer_add(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
 		   unsigned int slot, struct page *page, u64 hash);
-void ksm_offer_del(struct ksm_domain *domain, struct ksm_mm_chunk *mc,
-		   unsigned int slot, struct page *page, u64 hash);
-unsigned int ksm_offer_find(struct ksm_domain *domain, struct page *page, u64 hash,
+unsigned int ksm_offer_find(struct ksm_domain *domain, unsigned int nid, u64 hash,
 			    struct ksm_offer *offer);
-void ksm_offer_sweep(struct ksm_domain *domain, unsigned int nr_pages);
 
 #endif /* _MM_KSM_OFFER_H */

@@ -11,19 +11,33 @@
 #include "pair.h"
 #include "walk.h"
 
-/* Is there something to gain at all? Asked before anything is split or protected. */
-static enum ksm_refusal compare(struct ksm_domain *domain, struct page *page,
-				struct page *like)
+/*
+ * Is there something to gain at all? Asked before anything is split or protected. A
+ * candidate that agrees by chance, since its record has only a part of the hash, or that
+ * was written to, is no like: nothing was refused.
+ */
+static bool compare(struct ksm_domain *domain, struct page *page,
+		    const struct ksm_scanned *s, enum ksm_refusal *why)
 {
+	bool same;
+
 	/* A forked pair maps one page already. */
-	if (page == like || PageKsm(page))
-		return KSM_REFUSED_RACED;
-	if (ksm_domain_nid(domain, page) != ksm_domain_nid(domain, like))
-		return KSM_REFUSED_NODE;
-	if (!PageTransCompound(page) && ksm_page_is_pinned(page, 1))
-		return KSM_REFUSED_PINNED;
-	return pages_identical(page, like) ? KSM_REFUSED_NONE :
-					     KSM_REFUSED_DIFFERENT;
+	if (page == s->page || PageKsm(page)) {
+		*why = KSM_REFUSED_RACED;
+		return false;
+	}
+	same = pages_identical(page, s->page);
+	if (!same && ksm_domain_hash(domain, page) != s->hash)
+		return false;
+	if (!same)
+		*why = KSM_REFUSED_DIFFERENT;
+	else if (ksm_domain_nid(domain, page) != ksm_domain_nid(domain, s->page))
+		*why = KSM_REFUSED_NODE;
+	else if (!PageTransCompound(page) && ksm_page_is_pinned(page, 1))
+		*why = KSM_REFUSED_PINNED;
+	else
+		*why = KSM_REFUSED_NONE;
+	return !*why;
 }
 
 /* What one of two huge pages gains the other gains, too: neither is asked alone. */
@@ -35,28 +49,34 @@ static bool both_pay(struct ksm_domain *domain, const struct ksm_offer *o,
 	return ksm_huge_pays(domain, s->mc, s->slot, s->page) && other_pays;
 }
 
-/* Compare with the candidate's page. No reference on it is left. */
-static enum ksm_refusal compare_offer(struct ksm_domain *domain,
-				      const struct ksm_offer *o,
-				      const struct ksm_scanned *s)
+/*
+ * May the candidate's page be merged with the scanned one? No reference on it is left.
+ * If not, @why is set unless it was no like.
+ */
+static bool offer_fits(struct ksm_domain *domain, const struct ksm_offer *o,
+		       const struct ksm_scanned *s, enum ksm_refusal *why)
 {
 	unsigned long addr = ksm_chunk_address(o->mc, o->slot);
 	struct mm_struct *mm = ksm_chunk_mm(o->mc);
-	enum ksm_refusal why = KSM_REFUSED_RACED;
 	struct vm_area_struct *vma;
 	struct page *page;
+	bool fits = false;
 
 	mmap_read_lock(mm);
 	vma = ksm_find_vma(mm, addr);
 	page = vma ? ksm_walk_get_page(vma, addr) : NULL;
 	if (page) {
-		why = compare(domain, page, s->page);
-		if (!why && !both_pay(domain, o, page, s))
-			why = KSM_REFUSED_HUGE;
+		fits = compare(domain, page, s, why);
+		if (fits && !both_pay(domain, o, page, s)) {
+			*why = KSM_REFUSED_HUGE;
+			fits = false;
+		}
 		put_page(page);
+	} else {
+		*why = KSM_REFUSED_RACED;
 	}
 	mmap_read_unlock(mm);
-	return why;
+	return fits;
 }
 
 /*
@@ -94,10 +114,10 @@ static enum ksm_pairing try_offer(struct ksm_batch *batch, struct ksm_scanned *s
 				  u64 hash, struct ksm_copy *full,
 				  const struct ksm_offer *o, enum ksm_refusal *why)
 {
-	*why = compare_offer(batch->domain, o, s);
+	if (!offer_fits(batch->domain, o, s, why))
+		return KSM_PAIR_NONE;
 	/* Prepared without a reference on the other: they may be of one huge page. */
-	if (!*why)
-		*why = ksm_join_prepare(batch->domain, s);
+	*why = ksm_join_prepare(batch->domain, s);
 	if (*why)
 		return KSM_PAIR_NONE;
 	ksm_batch_promote(batch, s, hash, o->mc, o->slot, full);
@@ -132,7 +152,8 @@ enum ksm_pairing ksm_pair_find(struct ksm_batch *batch, struct ksm_scanned *s,
 		result = wait_for(batch, s, hash, p, &why);
 		goto out;
 	}
-	nr = ksm_offer_find(batch->domain, s->page, hash, offer);
+	nr = ksm_offer_find(batch->domain, ksm_domain_nid(batch->domain, s->page), hash,
+			    offer);
 	for (i = 0; i < nr; i++) {
 		if (is_held(batch, s, &offer[i]))
 			continue;
@@ -144,4 +165,30 @@ out:
 	if (result == KSM_PAIR_NONE)
 		ksm_domain_refused(batch->domain, ksm_chunk_mm(s->mc), why, 1);
 	return result;
+}
+
+/**
+ * ksm_pair_is_on_node - does a candidate of another NUMA node equal a page?
+ * @domain: the domain, with merge_across_nodes off
+ * @s: the scanned page
+ * @nid: the other node
+ *
+ * Context: ksm_scan_mutex held. Takes mmap_lock. May sleep.
+ */
+bool ksm_pair_is_on_node(struct ksm_domain *domain, const struct ksm_scanned *s,
+			 unsigned int nid)
+{
+	struct ksm_offer offer[KSM_CANDIDATE_TWINS];
+	unsigned int nr, i;
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	nr = ksm_offer_find(domain, nid, s->hash, offer);
+	for (i = 0; i < nr; i++) {
+		enum ksm_refusal why = KSM_REFUSED_NONE;
+
+		offer_fits(domain, &offer[i], s, &why);
+		if (why == KSM_REFUSED_NODE)
+			return true;
+	}
+	return false;
 }

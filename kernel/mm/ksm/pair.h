@@ -15,5 +15,7 @@ enum ksm_pairing { KSM_PAIR_NONE, KSM_PAIR_FOUND, KSM_PAIR_FLUSHED };
 
 enum ksm_pairing ksm_pair_find(struct ksm_batch *batch, struct ksm_scanned *s,
 			       u64 hash, struct ksm_copy *full);
+bool ksm_pair_is_on_node(struct ksm_domain *domain, const struct ksm_scanned *s,
+			 unsigned int nid);
 
 #endif /* _MM_KSM_PAIR_H */

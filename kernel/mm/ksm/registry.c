@@ -299,8 +299,8 @@ static void chunk_free(struct ksm_mm_chunk *mc)
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	xa_erase(&slot->chunks, chunk_number(mc->start));
-	xa_erase(&slot->domain->chunks, mc->c.id);
 	ksm_chunk_destroy(&mc->c, &ksm_kernel_mem);
+	xa_erase(&slot->domain->chunks, mc->c.id);
 	kmem_cache_free(chunk_cache, mc);
 	slot->domain->nr_chunks--;
 }
@@ -310,21 +310,25 @@ static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	struct ksm_domain *domain = slot->domain;
-	struct ksm_mm_chunk *mc = kmem_cache_alloc(chunk_cache, gfp);
+	struct ksm_mm_chunk *mc = kmem_cache_zalloc(chunk_cache, gfp);
 	u32 id;
 
 	if (!mc)
 		return NULL;
 	if (xa_alloc(&domain->chunks, &id, mc, XA_LIMIT(1, KSM_CHUNK_ID_MAX), gfp))
 		goto free_chunk;
-	ksm_chunk_init(&mc->c, id, &domain->stats.tally, &slot->tally);
+	if (ksm_chunk_init(&mc->c, id, &domain->candidates, &domain->stats.tally,
+			   &slot->tally, &ksm_kernel_mem))
+		goto free_id;
 	mc->owner = slot;
 	mc->start = start;
 	if (xa_err(xa_store(&slot->chunks, chunk_number(start), mc, gfp)))
-		goto free_id;
+		goto destroy_chunk;
 	domain->nr_chunks++;
 	return mc;
 
+destroy_chunk:
+	ksm_chunk_destroy(&mc->c, &ksm_kernel_mem);
 free_id:
 	xa_erase(&domain->chunks, id);
 free_chunk:

@@ -22,7 +22,6 @@
 #include "match.h"
 #include "merge.h"
 #include "node.h"
-#include "offer.h"
 #include "pace.h"
 #include "registry.h"
 #include "scan.h"
@@ -181,6 +180,24 @@ static void purge_unseen(struct ksm_mm_slot *slot, unsigned long from,
 }
 
 /*
+ * No VMA of an mm is mergeable: forget it, so that its exit will not wait for us. First
+ * its pages, without mmap_lock, since there may be many; then there may be a VMA.
+ */
+static void retire(struct ksm_mm_slot *slot, struct ksm_walk *walk)
+{
+	struct mm_struct *mm = slot->slot.mm;
+
+	mmap_read_unlock(mm);
+	ksm_slot_purge(slot, 0, ULONG_MAX, NULL);
+	mmap_read_lock(mm);
+	if (ksm_mm_is_exiting(mm))
+		return;
+	ksm_walk_mm(mm, 0, walk->max, walk);
+	if (walk->mm_done && !walk->saw_vma)
+		ksm_registry_retire(slot);
+}
+
+/*
  * Find the next pages of an mm, @max at most, with a lane for each thread. Returns the
  * number of lanes; 0 if the mm is exiting. An mm without a mergeable VMA is forgotten.
  */
@@ -203,11 +220,8 @@ static unsigned int walk_lanes(struct ksm_mm_slot *slot, unsigned int max)
 		addr = walk->next;
 	} while (walk->nr && !walk->mm_done && max && nr < threads);
 	walk = &scan.lane[0].walk;
-	if (walk->mm_done && !walk->saw_vma && !slot->next_addr) {
-		/* Afterwards its exit will not wait for us. */
-		ksm_slot_purge(slot, 0, ULONG_MAX, NULL);
-		ksm_registry_retire(slot);
-	}
+	if (walk->mm_done && !walk->saw_vma && !slot->next_addr)
+		retire(slot, walk);
 out:
 	mmap_read_unlock(mm);
 	return nr;
@@ -229,7 +243,6 @@ static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
 	scan.pages_skipped += skipped;
 	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
-	ksm_offer_sweep(slot->domain, looked);
 	return looked + ksm_skip_looks(skipped);
 }
 
@@ -410,7 +423,6 @@ static int unmerge_all(void)
 			return err;
 	}
 	ksm_registry_reap();
-	ksm_domain_forget_candidates(&ksm_default_domain);
 	ksm_node_disown_all(&ksm_default_domain);
 	scan.in_pass = false;
 	WRITE_ONCE(scan.full_scans, 0);

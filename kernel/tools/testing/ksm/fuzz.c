@@ -82,11 +82,6 @@ static void exit_or_prune(struct model *model, struct input *in)
 		model_prune(model);
 }
 
-static void sweep(struct model *model, struct input *in)
-{
-	sim_sweep(model->sim, next(in, 256));
-}
-
 /* Lower half: this allocation from now on fails; upper half: one in so many. */
 static void lose_memory(struct model *model, struct input *in)
 {
@@ -105,7 +100,7 @@ static void (*const steps[])(struct model *model, struct input *in) = {
 	discard_pages,
 	touch_pages,
 	exit_or_prune,
-	sweep,
+	scan_pages,
 	lose_memory,
 };
 

@@ -119,15 +119,10 @@ static bool mem_must_fail(void)
 	return rnd_one_in(fail_one_in);
 }
 
-static void *mem_alloc(size_t bytes)
+static void *mem_alloc_sure(size_t bytes)
 {
-	struct block *block;
+	struct block *block = calloc(1, sizeof(*block) + bytes);
 
-	if (mem_must_fail()) {
-		mem_failed++;
-		return NULL;
-	}
-	block = calloc(1, sizeof(*block) + bytes);
 	if (!block)
 		abort();
 	block->bytes = bytes;
@@ -135,6 +130,15 @@ static void *mem_alloc(size_t bytes)
 	mem_blocks++;
 	ASAN_POISON_MEMORY_REGION(block, sizeof(*block));
 	return block + 1;
+}
+
+static void *mem_alloc(size_t bytes)
+{
+	if (mem_must_fail()) {
+		mem_failed++;
+		return NULL;
+	}
+	return mem_alloc_sure(bytes);
 }
 
 static void mem_free(void *mem)
@@ -152,6 +156,11 @@ static void mem_free(void *mem)
 
 const struct ksm_mem_ops harness_mem = {
 	.alloc = mem_alloc,
+	.free = mem_free,
+};
+
+const struct ksm_mem_ops harness_mem_sure = {
+	.alloc = mem_alloc_sure,
 	.free = mem_free,
 };
 

@@ -62,6 +62,8 @@ bool rnd_one_in(u32 n);
  * all memory, or it fails.
  */
 extern const struct ksm_mem_ops harness_mem;
+/* The same, for what a test cannot do without: it does not fail. */
+extern const struct ksm_mem_ops harness_mem_sure;
 
 u64 harness_mem_bytes(void);
 u64 harness_mem_blocks(void);

@@ -27,6 +27,12 @@ static struct sim_kpage *recorded_kpage(struct model *model, u32 page)
 	return mapping ? mapping->kpage : NULL;
 }
 
+/* What a record keeps of a hash. */
+static u64 tag_of(u64 hash)
+{
+	return hash >> 38;
+}
+
 /* Notes in each KSM page how many records point to it; leaves out one page. */
 static void count_sharers(struct model *model, u32 except)
 {
@@ -60,6 +66,30 @@ static bool stable_has_room(struct model *model, u32 page)
 	return false;
 }
 
+/*
+ * Which page makes room if this one becomes a candidate: the oldest, if there are as
+ * many of one tag as may be. SIM_PAGES if none needs to.
+ */
+static u32 find_crowded(const struct model *model, u32 page)
+{
+	u64 tag = tag_of(sim_hash(model->sim, model->sim->page[page].content));
+	u32 at, nr = 0, oldest = SIM_PAGES;
+
+	for (at = 0; at < SIM_PAGES; at++) {
+		const struct known *known = &model->known[at];
+
+		if (known->state != KSM_PAGE_CANDIDATE || tag_of(known->hash) != tag)
+			continue;
+		if (at == page)
+			return SIM_PAGES;
+		nr++;
+		if (oldest == SIM_PAGES || known->since < model->known[oldest].since)
+			oldest = at;
+	}
+	CHECK(nr <= KSM_CANDIDATE_TWINS, "%u candidates of one tag", nr);
+	return nr == KSM_CANDIDATE_TWINS ? oldest : SIM_PAGES;
+}
+
 static bool is_twin(const struct model *model, u32 page, u32 other)
 {
 	const struct sim_page *pages = model->sim->page;
@@ -75,6 +105,7 @@ struct before {
 	bool twin[SIM_PAGES];		/* may merge with the scanned page */
 	bool stale[SIM_PAGES];		/* recorded to share a page that is gone */
 	bool has_twin;
+	u32 crowded;			/* makes room if the scanned page becomes one */
 	bool may_leave;			/* the scanned page its KSM page */
 	u64 failed;
 };
@@ -110,7 +141,7 @@ static enum ksm_page_state predict(struct model *model, u32 page, bool has_twin)
 		return KSM_PAGE_EMPTY;
 	if (p->kpage)
 		return KSM_PAGE_STABLE;
-	if (!is_new && known->hash >> 40 != sim_hash(model->sim, p->content) >> 40)
+	if (!is_new && tag_of(known->hash) != tag_of(sim_hash(model->sim, p->content)))
 		return KSM_PAGE_VOLATILE;
 	if (stable_has_room(model, page))
 		return KSM_PAGE_STABLE;
@@ -135,14 +166,18 @@ static void look(struct model *model, u32 scanned, struct before *before)
 		before->has_twin |= before->twin[page];
 	}
 	before->may_leave = scanned < SIM_PAGES && may_leave(model, scanned);
-	if (scanned < SIM_PAGES)
+	before->crowded = SIM_PAGES;
+	if (scanned < SIM_PAGES) {
 		before->want = predict(model, scanned, before->has_twin);
+		before->crowded = find_crowded(model, scanned);
+	}
 }
 
 /*
  * Checks what an operation did to the pages it was not about. They may lose the
  * record of a page that is gone, and one of the twins may have merged; without
- * memory that is undone at once. Returns how many twins merged.
+ * memory that is undone at once. One candidate may have made room for the scanned
+ * page. Returns how many twins merged.
  */
 static u32 check_others(struct model *model, const struct before *before, u32 scanned)
 {
@@ -158,6 +193,10 @@ static u32 check_others(struct model *model, const struct before *before, u32 sc
 		if (is == KSM_PAGE_STABLE) {
 			CHECK(before->twin[page], "page %u merged", page);
 			twins++;
+		} else if (is == KSM_PAGE_VOLATILE) {
+			CHECK(page == before->crowded, "page %u made room", page);
+			CHECK(engine_state(model, scanned) == KSM_PAGE_CANDIDATE,
+			      "page %u made room for no candidate", page);
 		} else {
 			CHECK(is == KSM_PAGE_EMPTY, "page %u went to state %u", page, is);
 			CHECK(before->stale[page] || (before->twin[page] && failed),
@@ -190,23 +229,31 @@ static void check_age(struct model *model, u32 page)
 static void check_scanned(struct model *model, const struct before *before,
 			  u32 page, u32 twins)
 {
+	u64 hash = sim_hash(model->sim, model->sim->page[page].content);
+	bool failed = harness_mem_failed() > before->failed;
 	enum ksm_page_state is = engine_state(model, page);
 	struct known *known = &model->known[page];
 
 	if (is == KSM_PAGE_EMPTY && before->may_leave) {
 		model->left++;
 	} else if (is != before->want) {
-		CHECK(before->want == KSM_PAGE_STABLE, "page %u: state %u, not %u",
-		      page, is, before->want);
-		CHECK(harness_mem_failed() || model->sim->candidates.forgotten,
-		      "page %u did not merge and nothing says why", page);
+		CHECK(before->want == KSM_PAGE_STABLE ||
+		      (before->want == KSM_PAGE_CANDIDATE && is == KSM_PAGE_VOLATILE),
+		      "page %u: state %u, not %u", page, is, before->want);
+		CHECK(failed, "page %u did not merge and nothing says why", page);
 		model->missed++;
 	}
+	if (is == KSM_PAGE_CANDIDATE && before->crowded < SIM_PAGES && !failed)
+		CHECK(engine_state(model, before->crowded) == KSM_PAGE_VOLATILE,
+		      "page %u did not make room", before->crowded);
+	if (is == KSM_PAGE_CANDIDATE &&
+	    (known->state != is || tag_of(known->hash) != tag_of(hash)))
+		known->since = ++model->added;
 	check_age(model, page);
 	CHECK(twins <= 1 && (!twins || is == KSM_PAGE_STABLE), "%u twins merged", twins);
 	model->merged += is == KSM_PAGE_STABLE && known->state != KSM_PAGE_STABLE;
 	known->state = is;
-	known->hash = sim_hash(model->sim, model->sim->page[page].content);
+	known->hash = hash;
 }
 
 void model_scan(struct model *model, u32 page)
@@ -321,6 +368,8 @@ void model_check(struct model *model)
 	CHECK(ksm_stats_validate(&sim->stats), "validate");
 	CHECK(ksm_index_validate(&sim->index), "validate");
 	CHECK(ksm_candidates_validate(&sim->candidates), "validate");
+	CHECK(sim->candidates.count == sim->stats.tally.pages[KSM_PAGE_CANDIDATE],
+	      "%llu candidates in chains", sim->candidates.count);
 	for (at = 0; at < ARRAY_SIZE(sim->chunk); at++)
 		CHECK(ksm_chunk_validate(&sim->chunk[at]), "validate");
 }
@@ -333,7 +382,6 @@ void model_pass(struct model *model)
 	for (page = 0; page < SIM_PAGES; page++)
 		model_scan(model, page);
 	model_prune(model);
-	sim_sweep(model->sim, ~0U);
 	model_check(model);
 }
 

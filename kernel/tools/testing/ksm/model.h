@@ -3,8 +3,8 @@
  * What the small engine of sim.c must do, predicted by looking at all pages.
  *
  * The model knows no index, no chain and no record: what could merge with a page
- * it finds by comparing it with every other one. Where the engine may do less (it
- * forgot a candidate, or an allocation failed), it must say so in its counters.
+ * it finds by comparing it with every other one. The engine may do less only where an
+ * allocation failed.
  *
  * What only processes do (sim_write() and the like) needs no model.
  */
@@ -18,11 +18,13 @@ struct known {
 	enum ksm_page_state state;
 	unsigned int age;
 	u64 hash;
+	u32 since;		/* when it became a candidate */
 };
 
 struct model {
 	struct sim *sim;
 	struct known known[SIM_PAGES];
+	u32 added;		/* candidates so far */
 	u32 missed;		/* merges the engine should have made and did not */
 	u32 merged;
 	u32 left;		/* sharers that left a spare KSM page */

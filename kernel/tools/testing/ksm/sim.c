@@ -47,10 +47,25 @@ static u32 fresh_id(const struct sim *sim)
 	return id;
 }
 
+/* There is always something to scan, however little memory there is. */
 static void init_chunk(struct sim *sim, u32 at)
 {
-	ksm_chunk_init(&sim->chunk[at], fresh_id(sim), &sim->stats.tally,
-		       &sim->own[at / SIM_CHUNKS]);
+	u32 id = fresh_id(sim);
+
+	CHECK(!ksm_chunk_init(&sim->chunk[at], id, &sim->candidates, &sim->stats.tally,
+			      &sim->own[at / SIM_CHUNKS], &harness_mem_sure), "init");
+}
+
+static struct ksm_chunk *find_chunk(const struct ksm_candidates *candidates, u32 id)
+{
+	struct sim *sim = container_of(candidates, struct sim, candidates);
+	u32 at;
+
+	for (at = 0; at < ARRAY_SIZE(sim->chunk); at++) {
+		if (sim->chunk[at].id == id)
+			return &sim->chunk[at];
+	}
+	return NULL;
 }
 
 struct sim *sim_new(u32 limit, u32 nr_hashes)
@@ -63,7 +78,7 @@ struct sim *sim_new(u32 limit, u32 nr_hashes)
 	sim->nr_hashes = nr_hashes;
 	sim->key = rnd();
 	CHECK(!ksm_index_init(&sim->index, &harness_mem), "init");
-	ksm_candidates_init(&sim->candidates, &harness_mem);
+	ksm_candidates_init(&sim->candidates, &harness_mem, find_chunk);
 	for (at = 0; at < ARRAY_SIZE(sim->chunk); at++)
 		init_chunk(sim, at);
 	return sim;
@@ -241,18 +256,16 @@ static bool merge_pair(struct sim *sim, u32 page, u32 twin, struct ksm_copy *ful
 	return false;
 }
 
-/* The page that a reference names, if its record still agrees; else SIM_PAGES. */
-static u32 resolve(struct sim *sim, ksm_ref_t ref, u64 hash)
+/* The page that a reference names. */
+static u32 resolve(struct sim *sim, ksm_ref_t ref)
 {
-	u32 at;
+	u32 at = 0;
 
-	for (at = 0; at < SIM_PAGES; at++) {
-		if (sim_ref(sim, at) == ref &&
-		    sim_state(sim, at) == KSM_PAGE_CANDIDATE &&
-		    ksm_chunk_same_hash(sim_chunk(sim, at), sim_slot(at), hash))
-			return at;
-	}
-	return SIM_PAGES;
+	while (at < SIM_PAGES && sim_ref(sim, at) != ref)
+		at++;
+	CHECK(at < SIM_PAGES, "%x names no page", ref);
+	CHECK(sim_state(sim, at) == KSM_PAGE_CANDIDATE, "page %u is none", at);
+	return at;
 }
 
 static bool merge_with_candidate(struct sim *sim, u32 page, struct ksm_copy *full)
@@ -262,29 +275,19 @@ static bool merge_with_candidate(struct sim *sim, u32 page, struct ksm_copy *ful
 	ksm_ref_t twin[KSM_CANDIDATE_TWINS];
 	struct ksm_candidate_iter iter;
 	ksm_ref_t ref;
-	u32 nr = 0, at;
+	u32 nr = 0, at, i;
 
 	for (ref = ksm_candidates_first(&sim->candidates, hash, &iter); ref;
 	     ref = ksm_candidates_next(&iter)) {
-		CHECK(nr < KSM_CANDIDATE_TWINS, "more entries than one tag may have");
+		CHECK(nr < KSM_CANDIDATE_TWINS, "more candidates than one tag may have");
 		twin[nr++] = ref;
 	}
-	while (nr--) {
-		at = resolve(sim, twin[nr], hash);
-		if (at == page)
-			continue;
-		if (at == SIM_PAGES) {
-			ksm_candidates_del(&sim->candidates, hash, twin[nr]);
-			continue;
-		}
-		if (sim->page[at].kpage || sim->page[at].content != content)
+	for (i = 0; i < nr; i++) {
+		at = resolve(sim, twin[i]);
+		if (at == page || sim->page[at].kpage || sim->page[at].content != content)
 			continue;
 		/* Without memory the next one would fare no better. */
-		if (!merge_pair(sim, page, at, full))
-			return false;
-		ksm_candidates_del(&sim->candidates, hash, twin[nr]);
-		ksm_candidates_del(&sim->candidates, hash, sim_ref(sim, page));
-		return true;
+		return merge_pair(sim, page, at, full);
 	}
 	return false;
 }
@@ -309,8 +312,7 @@ static void scan_own_page(struct sim *sim, u32 page)
 	}
 	if (is_new || merge_with_candidate(sim, page, full))
 		return;
-	ksm_chunk_set_candidate(chunk, sim_slot(page), hash);
-	ksm_candidates_add(&sim->candidates, hash, sim_ref(sim, page));
+	sim->refused_nomem += !!ksm_chunk_set_candidate(chunk, sim_slot(page), hash);
 }
 
 /* A page that maps what its record says. One that shares a spare copy leaves it. */
@@ -401,23 +403,6 @@ void sim_prune(struct sim *sim)
 		bucket = ksm_index_visit(&sim->index, bucket, 1 + rnd_below(200),
 					 prune_content, sim);
 	} while (bucket);
-}
-
-static bool is_stale(ksm_ref_t ref, void *arg)
-{
-	struct sim *sim = arg;
-	u32 at;
-
-	for (at = 0; at < SIM_PAGES; at++) {
-		if (sim_ref(sim, at) == ref)
-			return sim_state(sim, at) != KSM_PAGE_CANDIDATE;
-	}
-	return true;
-}
-
-void sim_sweep(struct sim *sim, u32 budget)
-{
-	ksm_candidates_sweep(&sim->candidates, budget, is_stale, sim);
 }
 
 void sim_end(struct sim *sim)

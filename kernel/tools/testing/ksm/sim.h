@@ -91,7 +91,6 @@ u32 sim_read(const struct sim *sim, u32 page);
 void sim_scan(struct sim *sim, u32 page);
 void sim_exit(struct sim *sim, u32 mm);
 void sim_prune(struct sim *sim);
-void sim_sweep(struct sim *sim, u32 budget);
 
 u64 sim_hash(const struct sim *sim, u32 content);
 struct ksm_chunk *sim_chunk(struct sim *sim, u32 page);

@@ -1,228 +1,327 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of candidates.c against an array of (tag, reference) pairs.
- *
- * The table may forget, but it must own up to it: whenever an entry of the model
- * is missing, @forgotten must have moved by as much.
+ * Tests of candidates.c, through the chunks whose records it chains, against an array
+ * of what each page is and since when.
  */
 #include <linux/errno.h>
+#include <linux/kernel.h>
 #include <string.h>
 #include "candidates.h"
+#include "chunk.h"
 #include "harness.h"
 
-#define NR_ENTRIES	2500
-#define ENTRIES		512U	/* in a segment */
+#define NR_CHUNKS	12	/* enough for three segments of heads */
+#define NR_PAGES	(NR_CHUNKS * KSM_CHUNK_PAGES)
+#define HEADS		1024U	/* in a segment */
+#define LONG		2U	/* candidates to a head, above which chains are split */
+#define MAX		16U	/* and above which there are no more without memory */
+#define TAG_SHIFT	38
+
+struct page {
+	enum ksm_page_state state;
+	u64 hash;
+	u64 since;		/* when it became a candidate */
+};
 
 struct model {
 	struct ksm_candidates table;
-	u64 hash[NR_ENTRIES];
-	ksm_ref_t ref[NR_ENTRIES];
-	u32 count;
-	u64 forgotten;
+	struct ksm_tally total;
+	struct ksm_tally own;
+	struct ksm_chunk *chunk;
+	struct page *page;
+	u32 nr_pages;
+	u32 count;		/* candidates */
+	u64 added;		/* candidates, ever */
+	u64 lookups;		/* of chunks, by the index */
 };
 
-static struct model *model_new(void)
+static struct ksm_chunk *find_chunk(const struct ksm_candidates *candidates, u32 id)
+{
+	struct model *model = container_of(candidates, struct model, table);
+
+	model->lookups++;
+	if (!id || id > model->nr_pages / KSM_CHUNK_PAGES || !model->chunk[id - 1].rec)
+		return NULL;
+	return &model->chunk[id - 1];
+}
+
+static void make_chunk(struct model *model, u32 at)
+{
+	CHECK(!ksm_chunk_init(&model->chunk[at], at + 1, &model->table, &model->total,
+			      &model->own, &harness_mem_sure), "init");
+}
+
+static struct model *model_new(u32 nr_chunks)
 {
 	struct model *model = harness_keep(sizeof(*model));
+	u32 at;
 
-	ksm_candidates_init(&model->table, &harness_mem);
+	model->nr_pages = nr_chunks * KSM_CHUNK_PAGES;
+	model->chunk = harness_keep(nr_chunks * sizeof(*model->chunk));
+	model->page = harness_keep(model->nr_pages * sizeof(*model->page));
+	ksm_candidates_init(&model->table, &harness_mem, find_chunk);
+	for (at = 0; at < nr_chunks; at++)
+		make_chunk(model, at);
 	return model;
 }
 
-static bool in_table(const struct ksm_candidates *table, u64 hash, ksm_ref_t ref)
+static struct ksm_chunk *chunk_of(struct model *model, u32 at)
+{
+	return &model->chunk[at / KSM_CHUNK_PAGES];
+}
+
+static u32 slot_of(u32 at)
+{
+	return at % KSM_CHUNK_PAGES;
+}
+
+static bool same_tag(u64 hash, u64 other)
+{
+	return hash >> TAG_SHIFT == other >> TAG_SHIFT;
+}
+
+/* What a search must find: all that are candidates with the tag, the youngest first. */
+static void check_search(struct model *model, u64 hash)
 {
 	struct ksm_candidate_iter iter;
-	ksm_ref_t found;
+	u64 before = ~0ULL;
+	u32 at, want = 0, nr = 0;
+	ksm_ref_t ref;
 
-	for (found = ksm_candidates_first(table, hash, &iter); found;
-	     found = ksm_candidates_next(&iter)) {
-		if (found == ref)
-			return true;
+	for (at = 0; at < model->nr_pages; at++)
+		want += model->page[at].state == KSM_PAGE_CANDIDATE &&
+			same_tag(model->page[at].hash, hash);
+	for (ref = ksm_candidates_first(&model->table, hash, &iter); ref;
+	     ref = ksm_candidates_next(&iter)) {
+		const struct page *page;
+
+		at = (ksm_ref_chunk(ref) - 1) * KSM_CHUNK_PAGES + ksm_ref_slot(ref);
+		page = &model->page[at];
+		CHECK(page->state == KSM_PAGE_CANDIDATE, "page %u is no candidate", at);
+		CHECK(same_tag(page->hash, hash), "page %u has another tag", at);
+		CHECK(page->since < before, "page %u comes after an older one", at);
+		before = page->since;
+		nr++;
+	}
+	CHECK(nr == want, "%u found, not %u", nr, want);
+	CHECK(!ksm_candidates_next(&iter), "a search goes on after its end");
+}
+
+/* The oldest of as many of a tag as there may be; NULL if there are fewer. */
+static struct page *find_crowded(struct model *model, u64 hash)
+{
+	struct page *oldest = NULL;
+	u32 at, nr = 0;
+
+	for (at = 0; at < model->nr_pages; at++) {
+		struct page *page = &model->page[at];
+
+		if (page->state != KSM_PAGE_CANDIDATE || !same_tag(page->hash, hash))
+			continue;
+		nr++;
+		if (!oldest || page->since < oldest->since)
+			oldest = page;
+	}
+	return nr == KSM_CANDIDATE_TWINS ? oldest : NULL;
+}
+
+static void leave(struct model *model, struct page *page, enum ksm_page_state state)
+{
+	model->count -= page->state == KSM_PAGE_CANDIDATE;
+	page->state = state;
+}
+
+static void add(struct model *model, u32 at, u64 hash)
+{
+	struct page *page = &model->page[at], *crowded;
+	bool was_in = page->state == KSM_PAGE_CANDIDATE && same_tag(page->hash, hash);
+	u64 failed = harness_mem_failed();
+	int err;
+
+	err = ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at), hash);
+	if (was_in) {
+		CHECK(!err, "add returned %d", err);
+		return;
+	}
+	leave(model, page, KSM_PAGE_VOLATILE);
+	page->hash = hash;
+	if (err) {
+		CHECK(err == -ENOMEM, "add returned %d", err);
+		CHECK(harness_mem_failed() > failed, "no reason for -ENOMEM");
+		CHECK(!model->count || model->count >= MAX * model->table.nr_heads,
+		      "there was room for one more");
+		return;
+	}
+	crowded = find_crowded(model, hash);
+	if (crowded)
+		leave(model, crowded, KSM_PAGE_VOLATILE);
+	page->state = KSM_PAGE_CANDIDATE;
+	page->since = ++model->added;
+	model->count++;
+}
+
+static void drop(struct model *model, u32 at)
+{
+	ksm_chunk_clear(chunk_of(model, at), slot_of(at), &harness_mem);
+	leave(model, &model->page[at], KSM_PAGE_EMPTY);
+}
+
+static void change(struct model *model, u32 at, u64 hash)
+{
+	ksm_chunk_set_volatile(chunk_of(model, at), slot_of(at), hash);
+	leave(model, &model->page[at], KSM_PAGE_VOLATILE);
+	model->page[at].hash = hash;
+}
+
+/* Makes a page stable, and forgets it. */
+static void merge(struct model *model, u32 at)
+{
+	struct ksm_mapping *mapping = (struct ksm_mapping *)&model->page[at];
+	struct ksm_chunk *chunk = chunk_of(model, at);
+
+	if (ksm_chunk_reserve(chunk, slot_of(at), &harness_mem))
+		return;
+	ksm_chunk_set_stable(chunk, slot_of(at), mapping);
+	leave(model, &model->page[at], KSM_PAGE_STABLE);
+	CHECK(!chunk->rec[slot_of(at)].next, "page %u is linked", at);
+	drop(model, at);
+}
+
+/* A chunk goes away with all that is in it, and another takes its name. */
+static void replace_chunk(struct model *model, u32 nr)
+{
+	u32 at;
+
+	ksm_chunk_destroy(&model->chunk[nr], &harness_mem);
+	make_chunk(model, nr);
+	for (at = nr * KSM_CHUNK_PAGES; at < (nr + 1) * KSM_CHUNK_PAGES; at++)
+		leave(model, &model->page[at], KSM_PAGE_EMPTY);
+}
+
+/* Some tags are had by many pages; and all of them at both ends of the range. */
+static u64 random_hash(void)
+{
+	switch (rnd_below(8)) {
+	case 0:
+		return (u64)rnd_below(20) << TAG_SHIFT | rnd() >> 26;
+	case 1:
+		return ~((u64)rnd_below(20) << TAG_SHIFT);
+	default:
+		return rnd();
+	}
+}
+
+/* Returns true if it may have moved more than a few heads. */
+static bool random_step(struct model *model, bool grow)
+{
+	u32 at = rnd_below(model->nr_pages), i;
+
+	switch (rnd_below(20)) {
+	case 0:
+		change(model, at, random_hash());
+		break;
+	case 1:
+		merge(model, at);
+		break;
+	case 2:
+		if (!rnd_one_in(400))
+			break;
+		replace_chunk(model, at / KSM_CHUNK_PAGES);
+		return true;
+	default:
+		/* Pages that have no part in it are passed over. */
+		for (i = 0; i < 30 && grow == (model->page[at].state ==
+					       KSM_PAGE_CANDIDATE); i++)
+			at = rnd_below(model->nr_pages);
+		if (grow || rnd_one_in(10))
+			add(model, at, random_hash());
+		else
+			drop(model, at);
 	}
 	return false;
 }
 
-static u32 nr_found(const struct ksm_candidates *table, u64 hash)
+static void check_all(struct model *model)
 {
-	struct ksm_candidate_iter iter;
-	u32 nr = 0;
+	u32 heads = model->table.nr_heads, at;
 
-	if (!ksm_candidates_first(table, hash, &iter))
-		return 0;
-	do {
-		nr++;
-	} while (ksm_candidates_next(&iter));
-	CHECK(!ksm_candidates_next(&iter), "a search goes on after its end");
-	return nr;
-}
-
-/* Drops from the model what the table has forgotten. */
-static void model_catch_up(struct model *model)
-{
-	u32 at = 0, missing = 0;
-
-	if (model->table.forgotten == model->forgotten)
-		return;
-	while (at < model->count) {
-		if (in_table(&model->table, model->hash[at], model->ref[at])) {
-			at++;
-			continue;
-		}
-		missing++;
-		model->count--;
-		model->hash[at] = model->hash[model->count];
-		model->ref[at] = model->ref[model->count];
-	}
-	CHECK(model->table.forgotten - model->forgotten == missing,
-	      "%u entries are missing, %llu forgotten", missing,
-	      model->table.forgotten - model->forgotten);
-	model->forgotten = model->table.forgotten;
-}
-
-static void model_add(struct model *model, u64 hash, ksm_ref_t ref)
-{
-	bool was_in = in_table(&model->table, hash, ref);
-	bool was_empty = !model->table.count;
-	u64 failed = harness_mem_failed();
-	int err = ksm_candidates_add(&model->table, hash, ref);
-
-	if (err) {
-		CHECK(err == -ENOMEM, "add returned %d", err);
-		CHECK(was_empty && harness_mem_failed() > failed,
-		      "no reason for -ENOMEM");
-		return;
-	}
-	CHECK(in_table(&model->table, hash, ref), "what was added is not there");
-	if (!was_in) {
-		model->hash[model->count] = hash;
-		model->ref[model->count] = ref;
-		model->count++;
-	}
-	model_catch_up(model);
-}
-
-static void model_del(struct model *model, u32 at)
-{
-	CHECK(ksm_candidates_del(&model->table, model->hash[at], model->ref[at]),
-	      "an entry is not there");
-	model->count--;
-	model->hash[at] = model->hash[model->count];
-	model->ref[at] = model->ref[model->count];
-	model_catch_up(model);
-}
-
-/*
- * Mostly random hashes; some that the model has already; some that differ from
- * one of these above the tag only, which makes them equal for the table.
- */
-static u64 random_hash(const struct model *model)
-{
-	u64 hash;
-
-	if (!model->count || rnd_below(8))
-		return rnd();
-	hash = model->hash[rnd_below(model->count)];
-	return rnd_below(2) ? hash : hash ^ rnd() << 32;
-}
-
-static ksm_ref_t random_ref(void)
-{
-	return ksm_ref(1 + rnd_below(rnd_below(2) ? 3 : KSM_CHUNK_ID_MAX),
-		       rnd_below(KSM_CHUNK_PAGES));
-}
-
-/* Searching must find exactly the model's entries with the tag. */
-static void check_search(const struct model *model, u64 hash)
-{
-	u32 at, nr = 0;
-
-	for (at = 0; at < model->count; at++) {
-		if ((u32)model->hash[at] != (u32)hash)
-			continue;
-		nr++;
-		CHECK(in_table(&model->table, hash, model->ref[at]),
-		      "reference %x is not found", model->ref[at]);
-	}
-	CHECK(nr_found(&model->table, hash) == nr, "%u of %u entries found",
-	      nr_found(&model->table, hash), nr);
-}
-
-static void random_step(struct model *model, bool grow)
-{
-	bool add = rnd_below(4) ? grow : !grow;
-
-	if (add && model->count < NR_ENTRIES)
-		model_add(model, random_hash(model), random_ref());
-	else if (!add && model->count)
-		model_del(model, rnd_below(model->count));
-	if (rnd_one_in(8))
-		CHECK(!ksm_candidates_del(&model->table, rnd(), random_ref()),
-		      "deleted what was not there");
-}
-
-static void check_all(const struct model *model, u32 segments_before)
-{
-	long change = (long)model->table.nr_segments - segments_before;
-
-	CHECK(model->table.count == model->count, "%llu entries, must be %u",
+	CHECK(model->table.count == model->count, "%llu candidates, must be %u",
 	      model->table.count, model->count);
-	CHECK(change >= -1 && change <= 1, "%ld segments in one step", change);
-	CHECK(ksm_candidates_bytes(&model->table) == harness_mem_bytes(),
-	      "%llu bytes, allocated %llu", ksm_candidates_bytes(&model->table),
-	      harness_mem_bytes());
-	if (model->count)
-		check_search(model, model->hash[rnd_below(model->count)]);
-	check_search(model, rnd());
+	CHECK(model->total.pages[KSM_PAGE_CANDIDATE] == model->count,
+	      "%llu candidates counted", model->total.pages[KSM_PAGE_CANDIDATE]);
+	CHECK(heads <= HEADS || 2 * model->count + 6 >= 3 * heads,
+	      "%u heads for %u candidates", heads, model->count);
+	CHECK(ksm_candidates_bytes(&model->table) ==
+	      DIV_ROUND_UP(heads, HEADS) * 4096ULL +
+		      model->table.segments.room * sizeof(void *),
+	      "%llu bytes", ksm_candidates_bytes(&model->table));
+	check_search(model, model->page[rnd_below(model->nr_pages)].hash);
+	check_search(model, random_hash());
+	at = rnd_below(model->nr_pages);
+	CHECK(ksm_chunk_state(chunk_of(model, at), slot_of(at)) == model->page[at].state,
+	      "page %u", at);
+	CHECK(ksm_candidates_validate(&model->table), "validate");
 }
 
-/* Grows to nearly all entries, shrinks to none; returns the most segments. */
+/* Grows to nearly all pages, shrinks to none; returns the most heads. */
 static u32 walk(struct model *model, unsigned long steps, bool memory_fails)
 {
-	unsigned long stretch = 3 * NR_ENTRIES;
+	unsigned long stretch = 3 * NR_PAGES / 2;
 	u32 before, most = 0;
+	bool much;
+	long moved;
 
 	for (harness_step = 0; harness_step < steps; harness_step++) {
-		before = model->table.nr_segments;
+		before = model->table.nr_heads;
 		/* No memory at all for some time, and a little for some. */
 		if (memory_fails)
-			harness_mem_fail_one_in(1 + harness_step / 300 % 2);
-		random_step(model, harness_step / stretch % 2 == 0);
-		check_all(model, before);
-		CHECK(ksm_candidates_validate(&model->table), "validate");
-		if (most < model->table.nr_segments)
-			most = model->table.nr_segments;
+			harness_mem_fail_one_in(1 + harness_step / 300 % 3);
+		much = random_step(model, harness_step / stretch % 2 == 0);
+		moved = (long)model->table.nr_heads - before;
+		/* The first segment of heads comes and goes as a whole. */
+		CHECK((moved >= -4 && moved <= 4) || much || model->count <= 1,
+		      "%ld heads in one step", moved);
+		check_all(model);
+		CHECK(memory_fails || model->count <= LONG * model->table.nr_heads + 1,
+		      "%u candidates, %u heads", model->count, model->table.nr_heads);
+		if (most < model->table.nr_heads)
+			most = model->table.nr_heads;
 	}
 	return most;
 }
 
 static void model_end(struct model *model)
 {
-	while (model->count)
-		model_del(model, rnd_below(model->count));
-	CHECK(!model->table.count && !model->table.nr_segments,
-	      "%llu entries, %u segments", model->table.count,
-	      model->table.nr_segments);
+	u32 at;
+
+	for (at = 0; at < model->nr_pages / KSM_CHUNK_PAGES; at++) {
+		CHECK(ksm_chunk_validate(&model->chunk[at]), "validate");
+		ksm_chunk_destroy(&model->chunk[at], &harness_mem);
+	}
+	CHECK(!model->table.count && !model->table.nr_heads, "%llu candidates, %u heads",
+	      model->table.count, model->table.nr_heads);
+	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
 	CHECK(ksm_candidates_validate(&model->table), "validate");
 	ksm_candidates_destroy(&model->table);
 }
 
 static void equals_model(void)
 {
-	unsigned long steps = harness_steps(6 * NR_ENTRIES);
-	struct model *model = model_new();
+	unsigned long steps = harness_steps(4 * NR_PAGES);
+	struct model *model = model_new(NR_CHUNKS);
 	u32 most = walk(model, steps, false);
 
-	CHECK(most >= 4 || steps < 2 * NR_ENTRIES, "never above %u segments", most);
+	CHECK(most > 2 * HEADS || steps < 4 * NR_PAGES, "never above %u heads", most);
 	model_end(model);
 }
 
-static void equals_model_when_allocations_fail(void)
+static void equals_model_failing(void)
 {
-	unsigned long steps = harness_steps(6 * NR_ENTRIES);
-	struct model *model = model_new();
+	unsigned long steps = harness_steps(4 * NR_PAGES);
+	struct model *model = model_new(NR_CHUNKS);
 
 	walk(model, steps, true);
-	CHECK(harness_mem_failed() || steps < NR_ENTRIES, "no allocation failed");
+	CHECK(harness_mem_failed() || steps < NR_PAGES, "no allocation failed");
 	harness_mem_fail_one_in(0);
 	model_end(model);
 }
@@ -234,298 +333,209 @@ static void any_one_allocation_may_fail(void)
 	u32 at;
 
 	do {
-		model = model_new();
-		harness_mem_fail_nth(nth++);
+		model = model_new(NR_CHUNKS);
 		failed = harness_mem_failed();
-		for (at = 0; at < NR_ENTRIES; at++) {
-			model_add(model, rnd(), random_ref());
-			if (at % 16 == 0)
+		harness_mem_fail_nth(nth++);
+		for (at = 0; at < NR_PAGES; at++) {
+			CHECK(!ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at),
+						       rnd()) || at < 2, "page %u", at);
+			if (at % 64 == 0)
 				CHECK(ksm_candidates_validate(&model->table),
 				      "validate");
 		}
 		failed = harness_mem_failed() - failed;
 		harness_mem_fail_nth(0);
-		CHECK(model->count >= NR_ENTRIES - 3, "%u entries", model->count);
+		CHECK(model->table.nr_heads >= NR_PAGES / LONG - 2, "%u heads",
+		      model->table.nr_heads);
 		model_end(model);
 	} while (failed);
-	CHECK(nth > 5, "only %llu allocations", nth - 2);
+	CHECK(nth >= 5, "only %llu allocations", nth - 2);
 }
 
-/*
- * A segment without any hole is where deletion is hardest: entries may stand
- * anywhere. Without memory the table has only one segment.
- */
-static void full_segment_forgets_and_recovers(void)
+/* Chains get longer, but not without end; and all is well when memory returns. */
+static void chains_grow_without_memory(void)
 {
-	struct model *model = model_new();
+	struct model *model = model_new(MAX * HEADS / KSM_CHUNK_PAGES + 1);
 	u32 at;
 
-	model_add(model, rnd(), random_ref());
-	harness_mem_fail_one_in(1);
-	for (at = 0; at < 3 * ENTRIES; at++) {
-		model_add(model, rnd(), random_ref());
-		CHECK(ksm_candidates_validate(&model->table), "validate");
+	for (at = 0; at < model->nr_pages; at++) {
+		int err = ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at),
+						  rnd() << 32 | rnd() >> 32);
+
+		harness_mem_fail_one_in(1);
+		CHECK(err == (at < MAX * HEADS ? 0 : -ENOMEM), "page %u: %d", at, err);
+		CHECK(ksm_chunk_state(chunk_of(model, at), slot_of(at)) ==
+		      (err ? KSM_PAGE_VOLATILE : KSM_PAGE_CANDIDATE), "page %u", at);
 	}
-	CHECK(model->count == ENTRIES, "%u entries", model->count);
-	CHECK(model->forgotten == 2 * ENTRIES + 1, "%llu forgotten",
-	      model->forgotten);
-	for (harness_step = 0; harness_step < harness_steps(3000); harness_step++) {
-		if (rnd_below(2) && model->count)
-			model_del(model, rnd_below(model->count));
-		else
-			model_add(model, rnd(), random_ref());
-		CHECK(ksm_candidates_validate(&model->table), "validate");
-		check_search(model, rnd());
-	}
+	CHECK(model->table.nr_heads == HEADS, "%u heads", model->table.nr_heads);
+	CHECK(ksm_candidates_validate(&model->table), "validate");
 	harness_mem_fail_one_in(0);
-	/* One split an addition until there is room again. */
-	for (at = 0; at < 2 * ENTRIES; at++)
-		model_add(model, rnd(), random_ref());
-	CHECK(model->table.nr_segments == 4, "%u segments", model->table.nr_segments);
-	model_end(model);
-}
-
-/* Adds entries that belong to segment @nr of four. */
-static void add_to_segment(struct model *model, u32 nr, u32 count)
-{
-	while (count--)
-		model_add(model, (rnd() & ~3ULL) | nr, random_ref());
-}
-
-/* An uneven table: two segments that are joined hold more than one can. */
-static void joining_forgets_what_does_not_fit(void)
-{
-	struct model *model = model_new();
-	u32 nr, at;
-
-	for (nr = 0; nr < 4; nr++)
-		add_to_segment(model, nr, 220);
-	CHECK(model->table.nr_segments == 4, "%u segments", model->table.nr_segments);
-	add_to_segment(model, 1, 80);
-	add_to_segment(model, 3, 80);
-	CHECK(!model->forgotten, "%llu forgotten", model->forgotten);
-	/* Until the table is sparse on average, and the last segment goes. */
-	for (at = 0; at < model->count && model->table.nr_segments == 4;) {
-		if (model->hash[at] & 1)
-			at++;
-		else
-			model_del(model, at);
+	/* Two splits an addition. */
+	for (at = 0; at < model->nr_pages; at++) {
+		ksm_chunk_clear(chunk_of(model, at), slot_of(at), &harness_mem);
+		CHECK(!ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at), rnd()),
+		      "page %u", at);
 	}
-	CHECK(model->table.nr_segments == 3, "%u segments", model->table.nr_segments);
-	CHECK(model->forgotten == 600 - ENTRIES, "%llu forgotten", model->forgotten);
-	CHECK(model->table.count == model->count, "%llu entries", model->table.count);
+	CHECK(model->table.nr_heads >= model->nr_pages / LONG - 1, "%u heads",
+	      model->table.nr_heads);
 	CHECK(ksm_candidates_validate(&model->table), "validate");
 	model_end(model);
 }
 
 static void oldest_twin_makes_room(void)
 {
-	struct model *model = model_new();
+	struct model *model = model_new(2);
 	u64 hash = rnd();
 	u32 nr, at;
 
-	for (nr = 1; nr <= 3 * KSM_CANDIDATE_TWINS; nr++) {
+	for (nr = 0; nr < 3 * KSM_CANDIDATE_TWINS; nr++) {
 		/* Others stand in between and must be left alone. */
-		model_add(model, hash + (1 << 20), random_ref());
-		model_add(model, hash ^ rnd() << 32, ksm_ref(nr, 0));
-		for (at = 1; at <= nr; at++)
-			CHECK(in_table(&model->table, hash, ksm_ref(at, 0)) ==
-			      (at + KSM_CANDIDATE_TWINS > nr),
-			      "entry %u of %u", at, nr);
+		add(model, 2 * nr + 1, hash ^ 1ULL << (TAG_SHIFT + 20));
+		add(model, 2 * nr, hash ^ rnd() >> 26);
+		for (at = 0; at <= nr; at++) {
+			bool is_in = at + KSM_CANDIDATE_TWINS > nr;
+
+			CHECK((ksm_chunk_state(chunk_of(model, 2 * at), 2 * at) ==
+			       KSM_PAGE_CANDIDATE) == is_in, "page %u of %u", at, nr);
+			CHECK(ksm_chunk_same_hash(chunk_of(model, 2 * at), 2 * at, hash),
+			      "page %u lost its hash", at);
+		}
+		CHECK(model->table.count == model->count, "%llu", model->table.count);
 		CHECK(ksm_candidates_validate(&model->table), "validate");
+		check_search(model, hash);
 	}
+	CHECK(model->count == 2 * KSM_CANDIDATE_TWINS, "%u candidates", model->count);
 	model_end(model);
 }
 
-static void same_entry_is_kept_once(void)
+/* What is offered again is not younger by that; with another hash it moves. */
+static void same_candidate_is_kept_once(void)
 {
-	struct model *model = model_new();
+	struct model *model = model_new(1);
 	u64 hash = rnd();
 	u32 at;
 
+	ksm_chunk_grow_older(&model->chunk[0], 5);
+	add(model, 5, hash);
+	ksm_chunk_grow_older(&model->chunk[0], 5);
+	add(model, 6, hash);
 	for (at = 0; at < 100; at++) {
-		model_add(model, hash, 5);
-		CHECK(model->table.count == 1, "%llu entries", model->table.count);
-		CHECK(nr_found(&model->table, hash) == 1, "found more than once");
+		add(model, 5, hash ^ at);
+		CHECK(model->table.count == 2, "%llu candidates", model->table.count);
+		check_search(model, hash);
 	}
-	CHECK(!model->table.forgotten, "%llu forgotten", model->table.forgotten);
-	CHECK(!ksm_candidates_del(&model->table, hash, 6), "deleted another page");
-	CHECK(!ksm_candidates_del(&model->table, hash ^ 1, 5), "deleted another tag");
-	CHECK(!ksm_candidates_del(&model->table, hash, 0), "deleted no page");
+	add(model, 5, ~hash);
+	check_search(model, hash);
+	check_search(model, ~hash);
+	CHECK(ksm_chunk_age(&model->chunk[0], 5) == 1, "age %u",
+	      ksm_chunk_age(&model->chunk[0], 5));
 	model_end(model);
 }
 
-static void empty_table_is_usable(void)
+static void empty_index_is_usable(void)
 {
+	struct model *model = model_new(1);
 	struct ksm_candidate_iter iter;
-	struct ksm_candidates table;
 
-	ksm_candidates_init(&table, &harness_mem);
-	CHECK(!ksm_candidates_first(&table, rnd(), &iter), "found something");
+	CHECK(!ksm_candidates_first(&model->table, rnd(), &iter), "found something");
 	CHECK(!ksm_candidates_next(&iter), "found something");
-	CHECK(!ksm_candidates_del(&table, rnd(), 1), "deleted something");
-	ksm_candidates_sweep(&table, ~0U, NULL, NULL);
-	CHECK(!ksm_candidates_bytes(&table), "takes memory");
-	CHECK(ksm_candidates_validate(&table), "validate");
+	CHECK(!ksm_candidates_bytes(&model->table), "takes memory");
+	CHECK(ksm_candidates_validate(&model->table), "validate");
 	harness_mem_fail_nth(1);
-	CHECK(ksm_candidates_add(&table, 1, 1) == -ENOMEM, "no directory");
+	CHECK(ksm_chunk_set_candidate(&model->chunk[0], 1, 1) == -ENOMEM, "no directory");
 	harness_mem_fail_nth(2);
-	CHECK(ksm_candidates_add(&table, 1, 1) == -ENOMEM, "no segment");
-	CHECK(!table.count && ksm_candidates_validate(&table), "validate");
-	EXPECT_WARNINGS(1, CHECK(ksm_candidates_add(&table, 1, 0) == -EINVAL,
-				 "added no page"));
-	CHECK(!ksm_candidates_add(&table, 1, 1), "add");
-	ksm_candidates_destroy(&table);
-	CHECK(!ksm_candidates_first(&table, 1, &iter), "found something");
-	CHECK(!ksm_candidates_add(&table, 1, 1), "add after destroy");
-	ksm_candidates_destroy(&table);
-}
-
-/* What a sweep does: an entry is stale if a bit of its reference says so. */
-struct sweep {
-	u32 stale_bits;
-	u32 nr_asked;
-	u32 asked[NR_ENTRIES + 1];	/* by reference */
-};
-
-static bool is_stale(ksm_ref_t ref, void *arg)
-{
-	struct sweep *sweep = arg;
-
-	CHECK(ref && ref <= NR_ENTRIES, "asked about %x", ref);
-	sweep->nr_asked++;
-	sweep->asked[ref]++;
-	return ref & sweep->stale_bits;
-}
-
-/* A table with references 1 to nr; the model is not used further. */
-static struct model *sweep_new(u32 nr)
-{
-	struct model *model = model_new();
-
-	while (nr) {
-		model_add(model, rnd(), nr);
-		nr--;
-	}
-	return model;
-}
-
-static void check_swept(const struct model *model, const struct sweep *sweep)
-{
-	u32 at, left = 0;
-
-	for (at = 0; at < model->count; at++) {
-		bool stale = model->ref[at] & sweep->stale_bits;
-
-		CHECK(in_table(&model->table, model->hash[at], model->ref[at]) == !stale,
-		      "entry %x", model->ref[at]);
-		CHECK(sweep->asked[model->ref[at]], "entry %x was not met",
-		      model->ref[at]);
-		left += !stale;
-	}
-	CHECK(model->table.count == left, "%llu of %u entries are left",
-	      model->table.count, left);
-}
-
-static void sweep_drops_what_is_stale(void)
-{
-	static const u32 stale_bits[] = { 0, 1, 7, ~0U };
-	unsigned long steps = harness_steps(40);
-
-	for (harness_step = 0; harness_step < steps; harness_step++) {
-		struct model *model = sweep_new(rnd_below(NR_ENTRIES));
-		struct sweep *sweep = harness_keep(sizeof(*sweep));
-
-		sweep->stale_bits = stale_bits[harness_step % 4];
-		/* From some position on, so that the round goes past the end. */
-		if (model->table.nr_segments)
-			model->table.sweep_pos =
-				rnd_below(model->table.nr_segments * ENTRIES);
-		ksm_candidates_sweep(&model->table, ~0U, is_stale, sweep);
-		check_swept(model, sweep);
-		CHECK(ksm_candidates_validate(&model->table), "validate");
-		CHECK(model->table.count || !model->table.nr_segments,
-		      "%u segments of an empty table", model->table.nr_segments);
-		CHECK(model->table.nr_segments < 2 ||
-		      model->table.count >= ENTRIES * 3 / 10 *
-					    model->table.nr_segments,
-		      "%llu entries in %u segments", model->table.count,
-		      model->table.nr_segments);
-		ksm_candidates_destroy(&model->table);
-	}
-}
-
-/* In slices no call asks more often than it may, and rounds meet everything. */
-static void sweep_keeps_to_its_budget(void)
-{
-	struct model *model = sweep_new(NR_ENTRIES);
-	struct sweep *sweep = harness_keep(sizeof(*sweep));
-	u32 budget, slices = 0;
-
-	sweep->stale_bits = 3;
-	/* Joining moves entries past the sweep, so it may take a second round. */
-	while (slices++ < 2 * (NR_ENTRIES + 8 * ENTRIES) / 50) {
-		budget = 50 + rnd_below(100);
-		sweep->nr_asked = 0;
-		ksm_candidates_sweep(&model->table, budget, is_stale, sweep);
-		CHECK(sweep->nr_asked <= budget, "asked %u times, budget %u",
-		      sweep->nr_asked, budget);
-		CHECK(ksm_candidates_validate(&model->table), "validate");
-	}
-	check_swept(model, sweep);
-	sweep->nr_asked = 0;
-	ksm_candidates_sweep(&model->table, 0, is_stale, sweep);
-	CHECK(!sweep->nr_asked, "asked without a budget");
+	CHECK(ksm_chunk_set_candidate(&model->chunk[0], 1, 1) == -ENOMEM, "no segment");
+	CHECK(!model->table.count && ksm_candidates_validate(&model->table), "validate");
+	CHECK(ksm_chunk_state(&model->chunk[0], 1) == KSM_PAGE_VOLATILE, "no record");
+	add(model, 1, 1);
+	drop(model, 1);
+	CHECK(!ksm_candidates_first(&model->table, 1, &iter), "found something");
 	ksm_candidates_destroy(&model->table);
+	add(model, 1, 1);
+	model_end(model);
 }
 
-/* Without failures next to nothing is forgotten, and the memory stays in bounds. */
-static void large_table_forgets_little(void)
+/* The memory stays in bounds, and so does what an operation has to look at. */
+static void large_index_stays_small_and_flat(void)
 {
-	u32 at, nr = 300000, lost = 0;
-	struct ksm_candidates table;
+	struct model *model = model_new(600);
+	u32 at, nr = model->nr_pages, most_lookups = 0;
 	double bytes, least = 1000, most = 0;
-	u64 *hash = harness_keep((nr + 1) * sizeof(*hash));
+	struct ksm_candidate_iter iter;
+	u64 all;
 
-	ksm_candidates_init(&table, &harness_mem);
-	for (at = 1; at <= nr; at++) {
-		hash[at] = rnd();
-		CHECK(!ksm_candidates_add(&table, hash[at], at), "add");
-		bytes = (double)ksm_candidates_bytes(&table) / table.count;
+	for (at = 0; at < nr; at++) {
+		u64 before = model->lookups;
+
+		CHECK(!ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at), rnd()),
+		      "add");
+		if (most_lookups < model->lookups - before)
+			most_lookups = model->lookups - before;
+		bytes = (double)ksm_candidates_bytes(&model->table) / (at + 1);
 		if (at < 10000)
 			continue;
 		least = bytes < least ? bytes : least;
 		most = bytes > most ? bytes : most;
 	}
-	for (at = 1; at <= nr; at++)
-		lost += !in_table(&table, hash[at], at);
-	harness_note("%u entries: %u lost, %.1f to %.1f bytes each", nr, lost, least,
-		     most);
-	CHECK(lost == table.forgotten, "%u lost, %llu forgotten", lost,
-	      table.forgotten);
-	CHECK(lost <= nr / 1000, "%u lost", lost);
-	CHECK(least < 10 && most < 19.1, "%.1f to %.1f bytes", least, most);
-	CHECK(ksm_candidates_validate(&table), "validate");
-	for (at = 1; at <= nr - 10000; at++)
-		ksm_candidates_del(&table, hash[at], at);
-	bytes = (double)(table.nr_segments * 4096) / table.count;
-	CHECK(bytes < 27, "%.1f bytes after shrinking", bytes);
-	CHECK(ksm_candidates_validate(&table), "validate");
-	ksm_candidates_destroy(&table);
+	all = model->lookups;
+	for (at = 0; at < nr; at++)
+		ksm_candidates_first(&model->table, rnd(), &iter);
+	all = model->lookups - all;
+	harness_note("%u candidates, %.2f to %.2f bytes each: look-ups %.1f to search, %u to add",
+		     nr, least, most, (double)all / nr, most_lookups);
+	CHECK(model->table.count > nr - nr / 1000, "%llu are left", model->table.count);
+	CHECK(least > 1.9 && most < 2.5, "%.2f to %.2f bytes", least, most);
+	CHECK(all < nr * 5ULL / 2, "%llu look-ups in %u searches", all, nr);
+	CHECK(most_lookups < 60, "%u look-ups in one addition", most_lookups);
+	CHECK(ksm_candidates_validate(&model->table), "validate");
+	for (at = 0; at < nr - 10000; at++)
+		ksm_chunk_clear(chunk_of(model, at), slot_of(at), &harness_mem);
+	bytes = DIV_ROUND_UP(model->table.nr_heads, HEADS) * 4096. / model->table.count;
+	CHECK(bytes < 3.1, "%.2f bytes after shrinking", bytes);
+	CHECK(ksm_candidates_validate(&model->table), "validate");
+	model_end(model);
+}
+
+/* A chain that leads to no chunk ends there; what was behind it is lost, no more. */
+static void dead_reference_warns_and_ends_chain(void)
+{
+	struct model *model = model_new(3);
+	struct ksm_candidate_iter iter;
+	struct ksm_record *rec;
+	u64 hash = rnd();
+
+	ksm_chunk_set_candidate(&model->chunk[0], 1, hash);
+	ksm_chunk_set_candidate(&model->chunk[1], 1, hash);
+	rec = model->chunk[1].rec;
+	model->chunk[1].rec = NULL;
+	EXPECT_WARNINGS(1, CHECK(!ksm_candidates_first(&model->table, hash, &iter),
+				 "found something"));
+	/* Of the chunk, and of the page that was not met. */
+	EXPECT_WARNINGS(2, ksm_chunk_clear(&model->chunk[0], 1, &harness_mem));
+	EXPECT_BROKEN(ksm_candidates_validate(&model->table));
+	model->chunk[1].rec = rec;
+	ksm_chunk_clear(&model->chunk[1], 1, &harness_mem);
+	EXPECT_WARNINGS(1, ksm_candidates_destroy(&model->table));
+	model_end(model);
 }
 
 static void validate_finds_damage(void)
 {
-	struct model *model = sweep_new(800);
+	struct model *model = model_new(6);
 	struct ksm_candidates *table = &model->table;
-	u64 *segment = table->segments.dir[0];
-	u32 pos = 0, hole;
+	ksm_ref_t *heads, *head, *other;
+	struct ksm_record *rec;
+	u32 at;
 
-	CHECK(ksm_candidates_validate(table), "validate");
-	/* An entry that stands away from its home, and so has one below it. */
-	while (!segment[pos] || segment[pos] >> 55 == pos)
-		pos++;
-	hole = segment[pos] >> 55;
+	for (at = 0; at < 5 * KSM_CHUNK_PAGES; at++)
+		ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at), rnd());
+	CHECK(table->nr_heads > HEADS && ksm_candidates_validate(table), "validate");
+	heads = table->segments.dir[0];
+	for (head = heads; !*head; head++)
+		;
+	for (other = head + 1; !*other; other++)
+		;
+	rec = &model->chunk[ksm_ref_chunk(*head) - 1].rec[ksm_ref_slot(*head)];
 #define BREAK(place, value)					\
 	do {							\
 		__typeof__(place) __was = (place);		\
@@ -535,47 +545,51 @@ static void validate_finds_damage(void)
 		(place) = __was;				\
 	} while (0)
 	BREAK(table->count, table->count + 1);
-	BREAK(table->nr_segments, table->nr_segments + 1);
-	BREAK(table->nr_segments, table->segments.room + 1);
+	BREAK(table->count, table->count - 1);
+	BREAK(table->nr_heads, table->nr_heads + HEADS);
+	BREAK(table->nr_heads, HEADS * (table->segments.room + 1));
 	BREAK(table->segments.dir[1], NULL);
-	BREAK(table->sweep_pos, (u64)table->nr_segments * ENTRIES);
-	BREAK(segment[hole], 0);
-	BREAK(segment[pos], segment[pos] >> 32 << 32);
-	BREAK(segment[pos], segment[pos] ^ 1ULL << 32);
-	BREAK(segment[hole], segment[pos]);
+	BREAK(*head, 0);
+	BREAK(*head, *other);
+	BREAK(*head, ksm_ref(77, 1));
+	BREAK(*head, ksm_ref(6, 1));
+	BREAK(rec->next, *head);
+	BREAK(rec->word, rec->word ^ 1U << 6);
+	BREAK(rec->word, (rec->word & ~3U) | KSM_PAGE_VOLATILE);
 #undef BREAK
-	CHECK(ksm_candidates_validate(table), "validate");
 	model_end(model);
 }
 
 static void validate_finds_too_many_twins(void)
 {
-	struct model *model = sweep_new(KSM_CANDIDATE_TWINS + 1);
-	u64 *segment = model->table.segments.dir[0];
-	u32 pos;
+	struct model *model = model_new(1);
+	struct ksm_chunk *chunk = &model->chunk[0];
+	u32 at;
 
-	memset(segment, 0, 4096);
-	for (pos = 0; pos <= KSM_CANDIDATE_TWINS; pos++)
-		segment[pos] = pos + 1;
+	for (at = 0; at < KSM_CANDIDATE_TWINS; at++)
+		ksm_chunk_set_candidate(chunk, at, 0);
+	CHECK(ksm_candidates_validate(&model->table), "validate");
+	chunk->rec[at].word = KSM_PAGE_CANDIDATE;
+	ksm_candidates_link(chunk, at);
 	EXPECT_BROKEN(ksm_candidates_validate(&model->table));
-	ksm_candidates_destroy(&model->table);
+	ksm_candidates_unlink(chunk, at);
+	chunk->rec[at].word = 0;
+	model_end(model);
 }
 
 static const struct harness_test tests[] = {
 	{ "candidates: equals the model", equals_model },
-	{ "candidates: equals the model when allocations fail",
-	  equals_model_when_allocations_fail },
+	{ "candidates: equals the model when allocations fail", equals_model_failing },
 	{ "candidates: any one allocation may fail", any_one_allocation_may_fail },
-	{ "candidates: a full segment forgets and recovers",
-	  full_segment_forgets_and_recovers },
-	{ "candidates: joining forgets what does not fit",
-	  joining_forgets_what_does_not_fit },
+	{ "candidates: chains grow without memory, to an end",
+	  chains_grow_without_memory },
 	{ "candidates: the oldest twin makes room", oldest_twin_makes_room },
-	{ "candidates: the same entry is kept once", same_entry_is_kept_once },
-	{ "candidates: an empty table is usable", empty_table_is_usable },
-	{ "candidates: sweep drops what is stale", sweep_drops_what_is_stale },
-	{ "candidates: sweep keeps to its budget", sweep_keeps_to_its_budget },
-	{ "candidates: a large table forgets little", large_table_forgets_little },
+	{ "candidates: the same candidate is kept once", same_candidate_is_kept_once },
+	{ "candidates: an empty index is usable", empty_index_is_usable },
+	{ "candidates: a large index stays small and flat",
+	  large_index_stays_small_and_flat },
+	{ "candidates: a dead reference warns and ends the chain",
+	  dead_reference_warns_and_ends_chain },
 	{ "candidates: validate finds damage", validate_finds_damage },
 	{ "candidates: validate finds too many twins", validate_finds_too_many_twins },
 };

@@ -20,6 +20,7 @@ struct page {
 };
 
 struct model {
+	struct ksm_candidates candidates;
 	struct ksm_chunk chunk[NR_CHUNKS];
 	struct page page[NR_CHUNKS][KSM_CHUNK_PAGES];
 	struct ksm_tally total;
@@ -28,15 +29,40 @@ struct model {
 	char mapping[NR_CHUNKS][KSM_CHUNK_PAGES];
 };
 
+static struct ksm_chunk *find_chunk(const struct ksm_candidates *candidates, u32 id)
+{
+	struct model *model = container_of(candidates, struct model, candidates);
+
+	return id && id <= NR_CHUNKS ? &model->chunk[id - 1] : NULL;
+}
+
 static struct model *model_new(void)
 {
 	struct model *model = harness_keep(sizeof(*model));
 	u32 at;
 
+	ksm_candidates_init(&model->candidates, &harness_mem, find_chunk);
 	for (at = 0; at < NR_CHUNKS; at++)
-		ksm_chunk_init(&model->chunk[at], at + 1, &model->total,
-			       &model->own[at % NR_MMS]);
+		CHECK(!ksm_chunk_init(&model->chunk[at], at + 1, &model->candidates,
+				      &model->total, &model->own[at % NR_MMS],
+				      &harness_mem), "init");
 	return model;
+}
+
+static void model_end(struct model *model)
+{
+	u32 at;
+
+	for (at = 0; at < NR_CHUNKS; at++)
+		ksm_chunk_destroy(&model->chunk[at], &harness_mem);
+	CHECK(!model->candidates.count, "%llu candidates", model->candidates.count);
+	ksm_candidates_destroy(&model->candidates);
+}
+
+/* What the chunks take beside what they always do. */
+static u64 bytes_beside_records(void)
+{
+	return harness_mem_bytes() - NR_CHUNKS * KSM_RECORDS_BYTES;
 }
 
 static struct ksm_mapping *mapping_of(struct model *model, u32 nr, u32 slot)
@@ -84,6 +110,10 @@ static void check_counts(const struct model *model)
 		      (here[KSM_PAGE_EMPTY] == KSM_CHUNK_PAGES), "chunk %u", nr);
 		CHECK(ksm_chunk_validate(&model->chunk[nr]), "validate");
 	}
+	CHECK(ksm_candidates_validate(&model->candidates), "validate");
+	CHECK(model->candidates.count == total[KSM_PAGE_CANDIDATE],
+	      "%llu candidates, not %u", model->candidates.count,
+	      total[KSM_PAGE_CANDIDATE]);
 	CHECK(!model->total.pages[KSM_PAGE_EMPTY], "empty pages are counted");
 	for (state = KSM_PAGE_EMPTY + 1; state < KSM_NR_PAGE_STATES; state++) {
 		CHECK(model->total.pages[state] == total[state], "state %u", state);
@@ -149,9 +179,9 @@ static void random_step(struct model *model, u32 nr, u32 slot, u32 what)
 	case 1:
 		if (stable)
 			break;
-		page->state = KSM_PAGE_CANDIDATE;
 		page->hash = rnd();
-		ksm_chunk_set_candidate(chunk, slot, page->hash);
+		page->state = ksm_chunk_set_candidate(chunk, slot, page->hash) ?
+			      KSM_PAGE_VOLATILE : KSM_PAGE_CANDIDATE;
 		break;
 	case 2:
 		make_stable(model, nr, slot);
@@ -189,10 +219,9 @@ static void walk(unsigned long steps, u32 fail_one_in)
 			if (model->page[nr][slot].state == KSM_PAGE_STABLE)
 				clear_page(model, nr, slot);
 		}
-		ksm_chunk_destroy(&model->chunk[nr], &harness_mem);
-		memset(model->page[nr], 0, sizeof(model->page[nr]));
 	}
-	check_counts(model);
+	harness_mem_fail_one_in(0);
+	model_end(model);
 	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
 }
 
@@ -222,8 +251,8 @@ static void every_hash_bit_counts(void)
 	for (bit = 0; bit < 64; bit++) {
 		u64 other = hash ^ 1ULL << bit;
 
-		CHECK(ksm_chunk_same_hash(chunk, 9, other) == (bit < 40), "bit %u", bit);
-		CHECK(ksm_chunk_same_hash(chunk, 10, other) == (bit < 40), "bit %u", bit);
+		CHECK(ksm_chunk_same_hash(chunk, 9, other) == (bit < 38), "bit %u", bit);
+		CHECK(ksm_chunk_same_hash(chunk, 10, other) == (bit < 38), "bit %u", bit);
 	}
 	CHECK(!ksm_chunk_same_hash(chunk, 8, 0), "an empty page has a hash");
 	CHECK(!ksm_chunk_reserve(chunk, 9, &harness_mem), "reserve");
@@ -231,7 +260,7 @@ static void every_hash_bit_counts(void)
 	CHECK(!ksm_chunk_same_hash(chunk, 9, 0), "a stable page has a hash");
 	CHECK(!ksm_chunk_same_hash(chunk, 9, hash), "a stable page has a hash");
 	ksm_chunk_clear(chunk, 9, &harness_mem);
-	ksm_chunk_destroy(chunk, &harness_mem);
+	model_end(model);
 }
 
 /* Ages of all values beside all states; the neighbours keep theirs. */
@@ -241,7 +270,7 @@ static void age_saturates_and_survives(void)
 	struct ksm_chunk *chunk = &model->chunk[0];
 	unsigned int age;
 
-	CHECK(KSM_AGE_MAX == 31, "%u", KSM_AGE_MAX);
+	CHECK(KSM_AGE_MAX == 15, "%u", KSM_AGE_MAX);
 	CHECK(!ksm_chunk_reserve(chunk, 100, &harness_mem), "reserve");
 	for (age = 0; age <= KSM_AGE_MAX + 3; age++) {
 		unsigned int want = age < KSM_AGE_MAX ? age : KSM_AGE_MAX;
@@ -268,7 +297,7 @@ static void age_saturates_and_survives(void)
 	ksm_chunk_set_volatile(chunk, 100, 0);
 	CHECK(ksm_chunk_age(chunk, 100) == 2, "a candidate that changed lost its age");
 	CHECK(!ksm_chunk_age(chunk, 99) && !ksm_chunk_age(chunk, 101), "neighbours");
-	ksm_chunk_destroy(chunk, &harness_mem);
+	model_end(model);
 }
 
 static void misuse_warns_and_changes_nothing(void)
@@ -276,6 +305,7 @@ static void misuse_warns_and_changes_nothing(void)
 	struct model *model = model_new();
 	struct ksm_chunk *chunk = &model->chunk[0];
 	struct ksm_mapping *mapping = mapping_of(model, 0, 3);
+	int err;
 
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
 	CHECK(!ksm_chunk_reserve(chunk, 3, &harness_mem), "reserve");
@@ -285,14 +315,21 @@ static void misuse_warns_and_changes_nothing(void)
 	ksm_chunk_set_stable(chunk, 3, mapping);
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
 	EXPECT_WARNINGS(1, ksm_chunk_set_volatile(chunk, 3, 1));
-	EXPECT_WARNINGS(1, ksm_chunk_set_candidate(chunk, 3, 1));
+	EXPECT_WARNINGS(1, err = ksm_chunk_set_candidate(chunk, 3, 1));
+	CHECK(err == -EINVAL, "set_candidate returned %d", err);
 	CHECK(ksm_chunk_mapping(chunk, 3) == mapping, "the mapping is lost");
 	CHECK(ksm_chunk_validate(chunk), "validate");
 	EXPECT_WARNINGS(1, ksm_chunk_destroy(chunk, &harness_mem));
 	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
-	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, 0, &model->total, model->own));
-	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, KSM_CHUNK_ID_MAX + 1, &model->total,
-					  model->own));
+	EXPECT_WARNINGS(1, err = ksm_chunk_init(chunk, 0, &model->candidates,
+						&model->total, model->own, &harness_mem));
+	CHECK(!err, "init returned %d", err);
+	ksm_chunk_destroy(chunk, &harness_mem);
+	EXPECT_WARNINGS(1, err = ksm_chunk_init(chunk, KSM_CHUNK_ID_MAX + 1,
+						&model->candidates, &model->total,
+						model->own, &harness_mem));
+	CHECK(!err, "init returned %d", err);
+	model_end(model);
 }
 
 /* Memory exists for groups where something merged, and only then. */
@@ -304,26 +341,42 @@ static void memory_follows_what_merged(void)
 	u64 group = KSM_GROUP_SLOTS * sizeof(void *);
 	u32 slot;
 
-	CHECK(sizeof(*chunk) <= KSM_CHUNK_PAGES * 4 + 64, "%zu bytes a chunk",
-	      sizeof(*chunk));
+	CHECK(KSM_RECORDS_BYTES == 4096, "%zu bytes of records", KSM_RECORDS_BYTES);
+	CHECK(sizeof(*chunk) <= 64, "%zu bytes a chunk", sizeof(*chunk));
 	harness_note("%.2f bytes a record, %llu a group of %u merged pages",
-		     (double)sizeof(*chunk) / KSM_CHUNK_PAGES, group, KSM_GROUP_SLOTS);
+		     (double)(sizeof(*chunk) + KSM_RECORDS_BYTES) / KSM_CHUNK_PAGES,
+		     group, KSM_GROUP_SLOTS);
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
-		ksm_chunk_set_candidate(chunk, slot, rnd());
-	CHECK(!harness_mem_bytes(), "%llu bytes", harness_mem_bytes());
+		ksm_chunk_set_volatile(chunk, slot, rnd());
+	CHECK(!bytes_beside_records(), "%llu bytes", bytes_beside_records());
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++) {
 		CHECK(!ksm_chunk_reserve(chunk, slot, &harness_mem), "reserve");
 		ksm_chunk_set_stable(chunk, slot, mapping_of(model, 0, slot));
-		CHECK(harness_mem_bytes() ==
+		CHECK(bytes_beside_records() ==
 		      directory + (slot / KSM_GROUP_SLOTS + 1) * group,
-		      "%llu bytes at %u", harness_mem_bytes(), slot);
+		      "%llu bytes at %u", bytes_beside_records(), slot);
 	}
 	while (slot--) {
 		CHECK(ksm_chunk_clear(chunk, slot, &harness_mem), "no mapping");
-		CHECK(harness_mem_bytes() ==
+		CHECK(bytes_beside_records() ==
 		      (slot ? directory + DIV_ROUND_UP(slot, KSM_GROUP_SLOTS) * group : 0),
-		      "%llu bytes at %u", harness_mem_bytes(), slot);
+		      "%llu bytes at %u", bytes_beside_records(), slot);
 	}
+	model_end(model);
+}
+
+/* No memory for the records: then there is no chunk, and nothing is left of it. */
+static void init_fails_cleanly(void)
+{
+	struct ksm_tally total = {}, own = {};
+	struct ksm_candidates candidates;
+	struct ksm_chunk chunk;
+
+	ksm_candidates_init(&candidates, &harness_mem, find_chunk);
+	harness_mem_fail_nth(1);
+	CHECK(ksm_chunk_init(&chunk, 1, &candidates, &total, &own, &harness_mem) ==
+	      -ENOMEM, "no records");
+	CHECK(!harness_mem_blocks(), "%llu blocks", harness_mem_blocks());
 }
 
 static void reservation_fails_cleanly(void)
@@ -333,13 +386,11 @@ static void reservation_fails_cleanly(void)
 
 	harness_mem_fail_nth(1);
 	CHECK(ksm_chunk_reserve(chunk, 0, &harness_mem) == -ENOMEM, "no directory");
-	ksm_chunk_destroy(chunk, &harness_mem);
+	CHECK(!bytes_beside_records(), "%llu bytes", bytes_beside_records());
 	harness_mem_fail_nth(2);
 	CHECK(ksm_chunk_reserve(chunk, 0, &harness_mem) == -ENOMEM, "no group");
 	CHECK(ksm_chunk_validate(chunk), "validate");
 	CHECK(!ksm_chunk_mapping(chunk, 0), "a mapping in no group");
-	ksm_chunk_destroy(chunk, &harness_mem);
-	CHECK(!harness_mem_blocks(), "the directory is left");
 	/* Two groups reserved and not used: gone with the chunk. */
 	CHECK(!ksm_chunk_reserve(chunk, 0, &harness_mem), "reserve");
 	CHECK(!ksm_chunk_reserve(chunk, 511, &harness_mem), "reserve");
@@ -349,7 +400,7 @@ static void reservation_fails_cleanly(void)
 	ksm_chunk_clear(chunk, 0, &harness_mem);
 	ksm_chunk_set_stable(chunk, 0, mapping_of(model, 0, 0));
 	CHECK(ksm_chunk_clear(chunk, 0, &harness_mem), "no mapping");
-	ksm_chunk_destroy(chunk, &harness_mem);
+	model_end(model);
 }
 
 static void validate_finds_damage(void)
@@ -372,19 +423,19 @@ static void validate_finds_damage(void)
 	} while (0)
 	BREAK(chunk->id, 0);
 	BREAK(chunk->id, KSM_CHUNK_ID_MAX + 1);
-	BREAK(chunk->rec[1], KSM_NR_PAGE_STATES);
-	BREAK(chunk->rec[0], 1 << 3);
-	BREAK(chunk->rec[3], chunk->rec[3] | 1U << 31);
-	BREAK(chunk->rec[2], KSM_PAGE_STABLE);
-	BREAK(chunk->rec[3], KSM_PAGE_CANDIDATE);
-	BREAK(chunk->rec[2], KSM_PAGE_VOLATILE);
+	BREAK(chunk->rec[0].word, 1 << 2);
+	BREAK(chunk->rec[3].word, chunk->rec[3].word | 1U << 31);
+	BREAK(chunk->rec[2].word, KSM_PAGE_STABLE);
+	BREAK(chunk->rec[3].word, KSM_PAGE_CANDIDATE);
+	BREAK(chunk->rec[2].word, KSM_PAGE_VOLATILE);
+	BREAK(chunk->rec[1].next, ksm_ref(1, 2));
 	BREAK(chunk->groups[0][3], NULL);
 	BREAK(chunk->groups[0][4], mapping_of(model, 0, 4));
 	BREAK(chunk->nr[KSM_PAGE_EMPTY], 1);
 #undef BREAK
 	CHECK(ksm_chunk_validate(chunk), "validate");
 	ksm_chunk_clear(chunk, 3, &harness_mem);
-	ksm_chunk_destroy(chunk, &harness_mem);
+	model_end(model);
 }
 
 static void references_name_pages(void)
@@ -406,11 +457,10 @@ static void references_name_pages(void)
 /* It takes all pages to be old, and one of them to be young again. */
 static void youngest_is_the_least_age(void)
 {
-	struct ksm_tally total = {}, own = {};
-	struct ksm_chunk *chunk = harness_keep(sizeof(*chunk));
+	struct model *model = model_new();
+	struct ksm_chunk *chunk = &model->chunk[0];
 	u32 slot, age;
 
-	ksm_chunk_init(chunk, 1, &total, &own);
 	CHECK(!ksm_chunk_youngest(chunk), "an empty chunk");
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
 		ksm_chunk_set_volatile(chunk, slot, rnd());
@@ -427,7 +477,7 @@ static void youngest_is_the_least_age(void)
 	slot = rnd() % KSM_CHUNK_PAGES;
 	ksm_chunk_clear(chunk, slot, &harness_mem);
 	CHECK(!ksm_chunk_youngest(chunk), "page %u is empty", slot);
-	ksm_chunk_destroy(chunk, &harness_mem);
+	model_end(model);
 }
 
 static const struct harness_test tests[] = {
@@ -439,6 +489,7 @@ static const struct harness_test tests[] = {
 	{ "chunk: the youngest is the least age", youngest_is_the_least_age },
 	{ "chunk: misuse warns and changes nothing", misuse_warns_and_changes_nothing },
 	{ "chunk: memory follows what merged", memory_follows_what_merged },
+	{ "chunk: init fails cleanly", init_fails_cleanly },
 	{ "chunk: a reservation fails cleanly", reservation_fails_cleanly },
 	{ "chunk: validate finds damage", validate_finds_damage },
 	{ "chunk: references name pages", references_name_pages },

@@ -42,9 +42,6 @@ static void random_step(struct model *model, bool calm)
 		if (rnd_one_in(10))
 			model_prune(model);
 		break;
-	case 7:
-		sim_sweep(model->sim, rnd_below(100));
-		break;
 	default:
 		model_scan(model, page);
 	}
