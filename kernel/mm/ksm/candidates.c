@@ -168,7 +168,6 @@ static void ksm_candidates_join(struct ksm_candidates *candidates)
 		while ((rec = ksm_candidates_rec(candidates, *link)))
 			link = &rec->next;
 		*link = *from;
-		*from = 0;
 	}
 	if (last % KSM_HEADS == 0)
 		ksm_segments_drop(&candidates->segments, last / KSM_HEADS);
