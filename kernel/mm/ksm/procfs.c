@@ -9,11 +9,11 @@
 
 #include "control.h"
 
-/* An entry of the candidate index, with the room around it: see candidates.c. */
-#define CANDIDATE_BYTES	19
+/* What a candidate takes of its index: see candidates.c. */
+#define CANDIDATE_BYTES	3
 /* What the engine keeps for a page, which will mostly be a candidate. */
-#define RECORD_BYTES	(DIV_ROUND_UP(sizeof(struct ksm_mm_chunk), KSM_CHUNK_PAGES) + \
-			 CANDIDATE_BYTES)
+#define RECORD_BYTES	(DIV_ROUND_UP(sizeof(struct ksm_mm_chunk) + KSM_RECORDS_BYTES, \
+				      KSM_CHUNK_PAGES) + CANDIDATE_BYTES)
 /* And for a merged one, besides. */
 #define MAPPING_BYTES	(sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *))
 
