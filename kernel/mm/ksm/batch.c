@@ -462,10 +462,7 @@ static void join_all(struct ksm_batch *batch)
 	mmap_read_unlock(mm);
 }
 
-/*
- * Make the records. Only now, since the room for a mapping may go when another page
- * of the chunk loses its own.
- */
+/* Make the records: of all that waited, so that what is refused before needs none. */
 static void make_records(struct ksm_batch *batch)
 {
 	unsigned int i;

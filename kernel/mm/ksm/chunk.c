@@ -2,9 +2,8 @@
 /*
  * Page records of one chunk: see chunk.h and record.h.
  *
- * Invariants: a record of an empty page is 0; a stable page has no tag; a page is
- * stable exactly if its place in its mapping group is not NULL; it is in a chain of
- * candidates exactly if it is one.
+ * Invariants: a record of an empty page is 0; a stable page's leads to a mapping record;
+ * a record is in a chain of candidates exactly if it is one.
  */
 #include <linux/bug.h>
 #include <linux/errno.h>
@@ -22,6 +21,7 @@ static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 word)
 	if (from == KSM_PAGE_CANDIDATE)
 		ksm_candidates_unlink(chunk, slot);
 	rec->word = word;
+	rec->next = 0;
 	to = ksm_rec_state(rec);
 	if (to == KSM_PAGE_CANDIDATE)
 		ksm_candidates_link(chunk, slot);
@@ -29,18 +29,6 @@ static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 word)
 	chunk->nr[to]++;
 	ksm_tally_move(chunk->total, from, to);
 	ksm_tally_move(chunk->own, from, to);
-}
-
-/* The place of a page's mapping, or NULL if its group does not exist. */
-static struct ksm_mapping **ksm_chunk_place(const struct ksm_chunk *chunk,
-					    unsigned int slot)
-{
-	struct ksm_mapping **group;
-
-	if (!chunk->groups)
-		return NULL;
-	group = chunk->groups[slot / KSM_GROUP_SLOTS];
-	return group ? group + slot % KSM_GROUP_SLOTS : NULL;
 }
 
 /**
@@ -73,22 +61,6 @@ int ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_candidates *candi
 	return 0;
 }
 
-/* Frees a group, and the directory if it was the last one. */
-static void ksm_chunk_drop_group(struct ksm_chunk *chunk, unsigned int group,
-				 const struct ksm_mem_ops *mem)
-{
-	unsigned int at;
-
-	mem->free(chunk->groups[group]);
-	chunk->groups[group] = NULL;
-	for (at = 0; at < KSM_CHUNK_GROUPS; at++) {
-		if (chunk->groups[at])
-			return;
-	}
-	mem->free(chunk->groups);
-	chunk->groups = NULL;
-}
-
 /**
  * ksm_chunk_destroy() - make all pages empty and free what the chunk allocated
  * @chunk: the chunk; none of its pages may be stable, as their mapping records
@@ -104,14 +76,7 @@ void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
 	WARN_ON_ONCE(chunk->nr[KSM_PAGE_STABLE]);
 	for (at = ksm_chunk_next(chunk, 0); at < KSM_CHUNK_PAGES;
 	     at = ksm_chunk_next(chunk, at + 1))
-		ksm_chunk_clear(chunk, at, mem);
-	/* Groups that were reserved and never used are still there. */
-	for (at = 0; at < KSM_CHUNK_GROUPS && chunk->groups; at++) {
-		if (chunk->groups[at])
-			ksm_chunk_drop_group(chunk, at, mem);
-	}
-	mem->free(chunk->groups);
-	chunk->groups = NULL;
+		ksm_chunk_clear(chunk, at);
 	mem->free(chunk->rec);
 	chunk->rec = NULL;
 }
@@ -140,10 +105,12 @@ enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
  * expect nothing of it.
  *
  * Context: caller serialises calls on @chunk.
- * Return: 0 to %KSM_AGE_MAX, the latter for all longer times.
+ * Return: 0 to %KSM_AGE_MAX, the latter for all longer times; 0 if it is merged.
  */
 unsigned int ksm_chunk_age(const struct ksm_chunk *chunk, unsigned int slot)
 {
+	if (ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE)
+		return 0;
 	return ksm_rec_age(&chunk->rec[slot]);
 }
 
@@ -178,9 +145,9 @@ bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 struct ksm_mapping *ksm_chunk_mapping(const struct ksm_chunk *chunk,
 				      unsigned int slot)
 {
-	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
-
-	return place ? *place : NULL;
+	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_STABLE)
+		return NULL;
+	return ksm_rec_mapping(&chunk->rec[slot]);
 }
 
 /**
@@ -224,35 +191,6 @@ unsigned int ksm_chunk_next(const struct ksm_chunk *chunk, unsigned int slot)
 bool ksm_chunk_is_empty(const struct ksm_chunk *chunk)
 {
 	return chunk->nr[KSM_PAGE_EMPTY] == KSM_CHUNK_PAGES;
-}
-
-/**
- * ksm_chunk_reserve() - make sure that a page can become stable
- * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
- * @mem: allocator
- *
- * After this, ksm_chunk_set_stable() for @slot finds room for the mapping. That
- * ends when ksm_chunk_clear() takes away the last mapping of the same group (of
- * the same aligned %KSM_GROUP_SLOTS pages). A reservation that is not used needs
- * no undoing: it is some memory that the chunk keeps.
- *
- * Context: caller serialises calls on @chunk; may allocate.
- * Return: 0 or -ENOMEM.
- */
-int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
-		      const struct ksm_mem_ops *mem)
-{
-	struct ksm_mapping ***group;
-
-	if (!chunk->groups)
-		chunk->groups = mem->alloc(KSM_CHUNK_GROUPS * sizeof(*chunk->groups));
-	if (!chunk->groups)
-		return -ENOMEM;
-	group = &chunk->groups[slot / KSM_GROUP_SLOTS];
-	if (!*group)
-		*group = mem->alloc(KSM_GROUP_SLOTS * sizeof(**group));
-	return *group ? 0 : -ENOMEM;
 }
 
 /**
@@ -323,76 +261,59 @@ int ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash
 /**
  * ksm_chunk_set_stable() - a page is mapped to a KSM page
  * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; not stable already, and reserved
- *        by ksm_chunk_reserve()
- * @mapping: its mapping record, not NULL; the caller keeps owning it
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; not stable already
+ * @mapping: its mapping record, not NULL and aligned to 4 bytes; the caller keeps
+ *           owning it
  *
- * Its age stays as it is; its hash is the KSM page's affair from now on.
+ * Its age and its hash are the KSM page's affair from now on.
  *
- * Context: caller serialises calls on @chunk and on its tallies. Cannot fail.
+ * Context: caller serialises calls on the chunks of the domain, and on the tallies.
+ * Cannot fail.
  */
 void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping)
 {
-	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
+	u64 addr = (unsigned long)mapping;
 
-	if (WARN_ON_ONCE(!place || *place || !mapping))
+	if (WARN_ON_ONCE(!mapping || (addr & KSM_REC_STATE_MASK) ||
+			 ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE))
 		return;
-	*place = mapping;
-	ksm_chunk_set(chunk, slot,
-		      ksm_rec_pack(KSM_PAGE_STABLE, ksm_chunk_age(chunk, slot), 0));
-}
-
-/* Takes a mapping out of its place; frees the group if it was the last one. */
-static struct ksm_mapping *ksm_chunk_unmap(struct ksm_chunk *chunk,
-					   unsigned int slot,
-					   const struct ksm_mem_ops *mem)
-{
-	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
-	struct ksm_mapping *mapping = place ? *place : NULL;
-	unsigned int group = slot / KSM_GROUP_SLOTS;
-	unsigned int at;
-
-	if (!mapping)
-		return NULL;
-	*place = NULL;
-	for (at = 0; at < KSM_GROUP_SLOTS; at++) {
-		if (chunk->groups[group][at])
-			return mapping;
-	}
-	ksm_chunk_drop_group(chunk, group, mem);
-	return mapping;
+	ksm_chunk_set(chunk, slot, (u32)addr | KSM_PAGE_STABLE);
+	chunk->rec[slot].next = addr >> 32;
 }
 
 /**
  * ksm_chunk_clear() - forget what is known of a page
  * @chunk: the chunk
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1, in any state
- * @mem: allocator
  *
  * Its age becomes 0.
  *
- * Context: caller serialises calls on @chunk and on its tallies; may free memory.
+ * Context: caller serialises calls on the chunks of the domain, and on the tallies;
+ * may free memory.
  * Return: the mapping record of a page that was stable, now the caller's alone;
  * NULL if it was not.
  */
-struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
-				    const struct ksm_mem_ops *mem)
+struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot)
 {
+	struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
+
 	ksm_chunk_set(chunk, slot, ksm_rec_pack(KSM_PAGE_EMPTY, 0, 0));
-	return ksm_chunk_unmap(chunk, slot, mem);
+	return mapping;
 }
 
 /**
  * ksm_chunk_grow_older() - a page went through one more pass without being merged
  * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; nothing happens if it is empty
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; nothing happens if it is empty or stable
  *
  * Context: caller serialises calls on @chunk.
  */
 void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot)
 {
-	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_EMPTY &&
+	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
+
+	if (state != KSM_PAGE_EMPTY && state != KSM_PAGE_STABLE &&
 	    ksm_chunk_age(chunk, slot) < KSM_AGE_MAX)
 		chunk->rec[slot].word += 1U << KSM_REC_AGE_SHIFT;
 }
@@ -402,13 +323,15 @@ void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot)
  * @chunk: the chunk
  *
  * Context: caller serialises calls on @chunk. Takes time in proportion to its size.
- * Return: 0 to %KSM_AGE_MAX; 0 if a page is empty.
+ * Return: 0 to %KSM_AGE_MAX; 0 if a page is empty or stable.
  */
 unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk)
 {
 	u32 youngest = KSM_REC_AGE_MASK;
 	unsigned int at;
 
+	if (chunk->nr[KSM_PAGE_EMPTY] || chunk->nr[KSM_PAGE_STABLE])
+		return 0;
 	for (at = 0; at < KSM_CHUNK_PAGES; at++)
 		youngest = min(youngest, chunk->rec[at].word & KSM_REC_AGE_MASK);
 	return youngest >> KSM_REC_AGE_SHIFT;
@@ -417,19 +340,16 @@ unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk)
 static bool ksm_chunk_validate_slot(const struct ksm_chunk *chunk,
 				    unsigned int slot)
 {
-	const struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
 	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
 	const struct ksm_record *rec = &chunk->rec[slot];
 
 	return ksm_holds(state != KSM_PAGE_EMPTY || !rec->word,
 			 "record %u is empty and %x", slot, rec->word) &&
-	       ksm_holds(state != KSM_PAGE_STABLE || !ksm_rec_tag(rec),
-			 "record %u is stable and %x", slot, rec->word) &&
-	       ksm_holds(state == KSM_PAGE_CANDIDATE || !rec->next,
-			 "record %u is %x, linked to %x", slot, rec->word,
-			 rec->next) &&
-	       ksm_holds((state == KSM_PAGE_STABLE) == !!mapping,
-			 "record %u is %x, mapping %p", slot, rec->word, mapping);
+	       ksm_holds(state != KSM_PAGE_STABLE || ksm_rec_mapping(rec),
+			 "record %u is stable and leads nowhere", slot) &&
+	       ksm_holds(state == KSM_PAGE_CANDIDATE || state == KSM_PAGE_STABLE ||
+			 !rec->next, "record %u is %x, linked to %x", slot, rec->word,
+			 rec->next);
 }
 
 /**

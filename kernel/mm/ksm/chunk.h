@@ -7,7 +7,7 @@
  * change it counts in both tallies (the domain's and the mm's) and puts the page among
  * the candidates or takes it out, so that these are always exactly the pages in the
  * state %KSM_PAGE_CANDIDATE. A stable page also has a mapping record, which lives in the
- * caller's memory and is found by slot.
+ * caller's memory; its record here leads there.
  *
  * All calls on the chunks of one domain are serialised by the caller.
  */
@@ -16,10 +16,6 @@
 
 #include "candidates.h"
 #include "record.h"
-
-/* Mapping pointers are kept in groups that exist only where pages merged. */
-#define KSM_GROUP_SLOTS		32U
-#define KSM_CHUNK_GROUPS	(KSM_CHUNK_PAGES / KSM_GROUP_SLOTS)
 
 /* The records of a chunk are allocated apart from it: they fill a page. */
 #define KSM_RECORDS_BYTES	(KSM_CHUNK_PAGES * sizeof(struct ksm_record))
@@ -41,14 +37,11 @@ unsigned int ksm_chunk_count(const struct ksm_chunk *chunk,
 unsigned int ksm_chunk_next(const struct ksm_chunk *chunk, unsigned int slot);
 bool ksm_chunk_is_empty(const struct ksm_chunk *chunk);
 
-int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
-		      const struct ksm_mem_ops *mem);
 void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
 int ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
 void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping);
-struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
-				    const struct ksm_mem_ops *mem);
+struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot);
 unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk);
 void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot);
 bool ksm_chunk_validate(const struct ksm_chunk *chunk);

@@ -205,8 +205,8 @@ void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
  * ksm_domain_metadata - how much memory the engine takes for a domain
  * @domain: the domain
  *
- * Page records, the candidate index, stable nodes, mapping records and pointers to
- * them. The stable index' buckets are left out.
+ * Page records, the candidate index, stable nodes and mapping records. The stable
+ * index' buckets are left out.
  *
  * Context: Any; without ksm_scan_mutex the sum may be a little out of date.
  * Return: bytes.
@@ -220,7 +220,7 @@ unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 		(sizeof(struct ksm_mm_chunk) + KSM_RECORDS_BYTES);
 	bytes += READ_ONCE(stats->nodes) * sizeof(struct ksm_stable_node);
 	bytes += READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) *
-		 (sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *));
+		 sizeof(struct ksm_mapping);
 	return bytes + ksm_candidates_bytes(&domain->candidates);
 }
 

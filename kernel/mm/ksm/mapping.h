@@ -84,16 +84,14 @@ struct ksm_stable_node {
  * @anon_vma: where the rmap walk looks; a reference is held
  * @pgoff: the index of the page in @anon_vma, so that the walk visits only
  *	VMAs that can map it
- * @chunk: the chunk whose record it belongs to
- * @slot: which record
+ * @ref: the page whose record leads here: a chunk of the node's domain, and a slot
  */
 struct ksm_mapping {
 	struct hlist_node sharer;
 	struct ksm_stable_node *node;
 	struct anon_vma *anon_vma;
 	unsigned long pgoff;
-	struct ksm_mm_chunk *chunk;
-	unsigned int slot;
+	ksm_ref_t ref;
 };
 
 /* What /proc shows of an mm follows its tally. Under ksm_scan_mutex. */

@@ -108,20 +108,28 @@ void ksm_node_insert(struct ksm_stable_node *node, int nid, u64 hash,
 	list_add(&node->idle, &domain->idle);
 }
 
+/* A chunk stays for as long as a record of it leads to a mapping record, or will. */
+static struct ksm_mm_chunk *mapping_chunk(struct ksm_domain *domain,
+					  const struct ksm_mapping *mapping)
+{
+	return xa_load(&domain->chunks, ksm_ref_chunk(mapping->ref));
+}
+
 /* Free a node that no page points to any more, and its records. */
 static void node_remove(struct ksm_stable_node *node)
 {
 	struct ksm_domain *domain = node->domain;
 	struct ksm_mapping *mapping;
+	struct ksm_mm_chunk *mc;
 	struct hlist_node *next;
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	hlist_for_each_entry_safe(mapping, next, &node->sharers, sharer) {
 		ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
 				  &domain->stats);
-		ksm_chunk_clear(&mapping->chunk->c, mapping->slot,
-				&ksm_kernel_mem);
-		ksm_slot_publish(mapping->chunk->owner);
+		mc = mapping_chunk(domain, mapping);
+		ksm_chunk_clear(&mc->c, ksm_ref_slot(mapping->ref));
+		ksm_slot_publish(mc->owner);
 		put_anon_vma(mapping->anon_vma);
 		ksm_mapping_free(mapping);
 		cond_resched();
@@ -181,19 +189,14 @@ void ksm_node_move(struct ksm_stable_node *node, int nid)
  * @mc: its chunk
  * @slot: its slot in the chunk
  *
- * Return: the record, or NULL without memory; the chunk has room for it.
+ * Return: the record, or NULL without memory.
  */
 struct ksm_mapping *ksm_mapping_new(struct ksm_mm_chunk *mc, unsigned int slot)
 {
-	struct ksm_mapping *mapping;
+	struct ksm_mapping *mapping = kmem_cache_zalloc(mapping_cache, GFP_RECORD);
 
-	if (ksm_chunk_reserve(&mc->c, slot, &ksm_kernel_mem))
-		return NULL;
-	mapping = kmem_cache_zalloc(mapping_cache, GFP_RECORD);
-	if (!mapping)
-		return NULL;
-	mapping->chunk = mc;
-	mapping->slot = slot;
+	if (mapping)
+		mapping->ref = ksm_ref(mc->c.id, slot);
 	return mapping;
 }
 
@@ -233,13 +236,13 @@ static void mapping_list(struct ksm_mapping *mapping, struct ksm_stable_node *no
 void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *node,
 			struct anon_vma *anon_vma, unsigned long pgoff)
 {
-	struct ksm_mm_chunk *mc = mapping->chunk;
+	struct ksm_mm_chunk *mc = mapping_chunk(node->domain, mapping);
 
 	get_anon_vma(anon_vma);
 	mapping->anon_vma = anon_vma;
 	mapping->pgoff = pgoff;
 	/* In this order readers without a lock never see more shared than stable. */
-	ksm_chunk_set_stable(&mc->c, mapping->slot, mapping);
+	ksm_chunk_set_stable(&mc->c, ksm_ref_slot(mapping->ref), mapping);
 	mapping_list(mapping, node);
 	ksm_slot_publish(mc->owner);
 }
@@ -286,7 +289,7 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	if (ksm_chunk_state(&mc->c, slot) != KSM_PAGE_STABLE) {
-		ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
+		ksm_chunk_clear(&mc->c, slot);
 		return;
 	}
 	mapping = ksm_chunk_mapping(&mc->c, slot);
@@ -302,7 +305,7 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 	mapping_detach(mapping);
 	put_anon_vma(mapping->anon_vma);
 	ksm_kpage_unlock_put(page);
-	ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
+	ksm_chunk_clear(&mc->c, slot);
 	ksm_slot_publish(mc->owner);
 	ksm_mapping_free(mapping);
 }

@@ -17,7 +17,8 @@ struct ksm_mapping;	/* opaque here: never dereferenced */
 
 /*
  * A record's word, from bit 0: 2 bits of state, 4 of age, 26 of tag. The tag is the
- * top of the content hash and all that is kept of it.
+ * top of the content hash and all that is kept of it. A stable page has no need of age,
+ * tag and link: all bits but the state's are the address of its mapping record.
  */
 #define KSM_REC_STATE_BITS	2
 #define KSM_REC_STATE_MASK	((1U << KSM_REC_STATE_BITS) - 1)
@@ -30,9 +31,10 @@ struct ksm_mapping;	/* opaque here: never dereferenced */
 
 /**
  * struct ksm_record - what is known of one page
- * @word: private: state, age and tag; 0 for an empty page
+ * @word: private: state, age and tag; 0 for an empty page. Of a stable page: state, and
+ *	the lower half of its mapping record's address
  * @next: private: the next candidate of the chain that the tag chooses; 0 at its
- *	end, and in any page that is no candidate
+ *	end. Of a stable page: the upper half of the address; of any other: 0
  */
 struct ksm_record {
 	u32 word;
@@ -47,7 +49,6 @@ struct ksm_record {
  * @total: private: tally of the domain
  * @own: private: tally of the mm
  * @candidates: private: the domain's candidates
- * @groups: private: directory of mapping groups, NULL while nothing merged
  */
 struct ksm_chunk {
 	u32 id;
@@ -56,7 +57,6 @@ struct ksm_chunk {
 	struct ksm_tally *total;
 	struct ksm_tally *own;
 	struct ksm_candidates *candidates;
-	struct ksm_mapping ***groups;
 };
 
 static inline u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 tag)
@@ -70,6 +70,14 @@ static inline u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 
 static inline enum ksm_page_state ksm_rec_state(const struct ksm_record *rec)
 {
 	return rec->word & KSM_REC_STATE_MASK;
+}
+
+/* Only of the record of a stable page. */
+static inline struct ksm_mapping *ksm_rec_mapping(const struct ksm_record *rec)
+{
+	u64 addr = (u64)rec->next << 32 | (rec->word & ~KSM_REC_STATE_MASK);
+
+	return (struct ksm_mapping *)(unsigned long)addr;
 }
 
 static inline unsigned int ksm_rec_age(const struct ksm_record *rec)

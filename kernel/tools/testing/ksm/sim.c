@@ -5,7 +5,7 @@
 #include "harness.h"
 #include "sim.h"
 
-/* Pages are spread over their chunk, so that several mapping groups are used. */
+/* Pages are spread over their chunk. */
 u32 sim_slot(u32 page)
 {
 	return page % SIM_SLOTS * (KSM_CHUNK_PAGES / SIM_SLOTS);
@@ -128,13 +128,10 @@ static struct sim_kpage *kpage_of(struct ksm_copy *copy)
 	return container_of(copy, struct sim_kpage, copy);
 }
 
-static struct ksm_mapping *mapping_new(struct sim *sim, u32 page)
+static struct ksm_mapping *mapping_new(u32 page)
 {
-	struct ksm_mapping *mapping;
+	struct ksm_mapping *mapping = harness_mem.alloc(sizeof(*mapping));
 
-	if (ksm_chunk_reserve(sim_chunk(sim, page), sim_slot(page), &harness_mem))
-		return NULL;
-	mapping = harness_mem.alloc(sizeof(*mapping));
 	if (mapping)
 		mapping->page = page;
 	return mapping;
@@ -154,8 +151,8 @@ static void detach(struct sim *sim, struct ksm_mapping *mapping)
 {
 	list_del(&mapping->sharer);
 	ksm_chain_unshare(&mapping->kpage->copy, sim->limit, &sim->stats);
-	CHECK(ksm_chunk_clear(sim_chunk(sim, mapping->page), sim_slot(mapping->page),
-			      &harness_mem) == mapping, "another mapping");
+	CHECK(ksm_chunk_clear(sim_chunk(sim, mapping->page), sim_slot(mapping->page)) ==
+	      mapping, "another mapping");
 	harness_mem.free(mapping);
 }
 
@@ -179,7 +176,7 @@ static void drop_record(struct sim *sim, u32 page)
 	if (mapping)
 		detach(sim, mapping);
 	else
-		ksm_chunk_clear(chunk, sim_slot(page), &harness_mem);
+		ksm_chunk_clear(chunk, sim_slot(page));
 }
 
 /* Looks for a copy with room and the content; @full as in the engine. */
@@ -212,7 +209,7 @@ again:
 
 static bool merge_into(struct sim *sim, u32 page, struct sim_kpage *kpage)
 {
-	struct ksm_mapping *mapping = mapping_new(sim, page);
+	struct ksm_mapping *mapping = mapping_new(page);
 
 	if (!mapping) {
 		sim->refused_nomem++;
@@ -229,7 +226,7 @@ static bool merge_pair(struct sim *sim, u32 page, u32 twin, struct ksm_copy *ful
 {
 	u32 content = sim->page[page].content;
 	struct sim_kpage *kpage = harness_mem.alloc(sizeof(*kpage));
-	struct ksm_mapping *mapping = kpage ? mapping_new(sim, twin) : NULL;
+	struct ksm_mapping *mapping = kpage ? mapping_new(twin) : NULL;
 
 	if (!mapping) {
 		sim->refused_nomem++;
@@ -336,7 +333,7 @@ static void scan_ksm_page(struct sim *sim, u32 page)
 		return;
 	}
 	drop_record(sim, page);
-	mapping = mapping_new(sim, page);
+	mapping = mapping_new(page);
 	if (mapping)
 		attach(sim, mapping, kpage);
 	else

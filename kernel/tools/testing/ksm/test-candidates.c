@@ -162,7 +162,7 @@ static void add(struct model *model, u32 at, u64 hash)
 
 static void drop(struct model *model, u32 at)
 {
-	ksm_chunk_clear(chunk_of(model, at), slot_of(at), &harness_mem);
+	ksm_chunk_clear(chunk_of(model, at), slot_of(at));
 	leave(model, &model->page[at], KSM_PAGE_EMPTY);
 }
 
@@ -179,11 +179,9 @@ static void merge(struct model *model, u32 at)
 	struct ksm_mapping *mapping = (struct ksm_mapping *)&model->page[at];
 	struct ksm_chunk *chunk = chunk_of(model, at);
 
-	if (ksm_chunk_reserve(chunk, slot_of(at), &harness_mem))
-		return;
 	ksm_chunk_set_stable(chunk, slot_of(at), mapping);
 	leave(model, &model->page[at], KSM_PAGE_STABLE);
-	CHECK(!chunk->rec[slot_of(at)].next, "page %u is linked", at);
+	CHECK(ksm_chunk_mapping(chunk, slot_of(at)) == mapping, "page %u", at);
 	drop(model, at);
 }
 
@@ -372,7 +370,7 @@ static void chains_grow_without_memory(void)
 	harness_mem_fail_one_in(0);
 	/* Two splits an addition. */
 	for (at = 0; at < model->nr_pages; at++) {
-		ksm_chunk_clear(chunk_of(model, at), slot_of(at), &harness_mem);
+		ksm_chunk_clear(chunk_of(model, at), slot_of(at));
 		CHECK(!ksm_chunk_set_candidate(chunk_of(model, at), slot_of(at), rnd()),
 		      "page %u", at);
 	}
@@ -489,7 +487,7 @@ static void large_index_stays_small_and_flat(void)
 	CHECK(most_lookups < 60, "%u look-ups in one addition", most_lookups);
 	CHECK(ksm_candidates_validate(&model->table), "validate");
 	for (at = 0; at < nr - 10000; at++)
-		ksm_chunk_clear(chunk_of(model, at), slot_of(at), &harness_mem);
+		ksm_chunk_clear(chunk_of(model, at), slot_of(at));
 	bytes = DIV_ROUND_UP(model->table.nr_heads, HEADS) * 4096. / model->table.count;
 	CHECK(bytes < 3.1, "%.2f bytes after shrinking", bytes);
 	CHECK(ksm_candidates_validate(&model->table), "validate");
@@ -511,10 +509,10 @@ static void dead_reference_warns_and_ends_chain(void)
 	EXPECT_WARNINGS(1, CHECK(!ksm_candidates_first(&model->table, hash, &iter),
 				 "found something"));
 	/* Of the chunk, and of the page that was not met. */
-	EXPECT_WARNINGS(2, ksm_chunk_clear(&model->chunk[0], 1, &harness_mem));
+	EXPECT_WARNINGS(2, ksm_chunk_clear(&model->chunk[0], 1));
 	EXPECT_BROKEN(ksm_candidates_validate(&model->table));
 	model->chunk[1].rec = rec;
-	ksm_chunk_clear(&model->chunk[1], 1, &harness_mem);
+	ksm_chunk_clear(&model->chunk[1], 1);
 	EXPECT_WARNINGS(1, ksm_candidates_destroy(&model->table));
 	model_end(model);
 }

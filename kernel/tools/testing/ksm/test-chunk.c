@@ -25,8 +25,8 @@ struct model {
 	struct page page[NR_CHUNKS][KSM_CHUNK_PAGES];
 	struct ksm_tally total;
 	struct ksm_tally own[NR_MMS];
-	/* Mapping records are opaque to chunk.c: any address will do. */
-	char mapping[NR_CHUNKS][KSM_CHUNK_PAGES];
+	/* Mapping records are opaque to chunk.c: any aligned address will do. */
+	u32 mapping[NR_CHUNKS][KSM_CHUNK_PAGES];
 };
 
 static struct ksm_chunk *find_chunk(const struct ksm_candidates *candidates, u32 id)
@@ -57,12 +57,6 @@ static void model_end(struct model *model)
 		ksm_chunk_destroy(&model->chunk[at], &harness_mem);
 	CHECK(!model->candidates.count, "%llu candidates", model->candidates.count);
 	ksm_candidates_destroy(&model->candidates);
-}
-
-/* What the chunks take beside what they always do. */
-static u64 bytes_beside_records(void)
-{
-	return harness_mem_bytes() - NR_CHUNKS * KSM_RECORDS_BYTES;
 }
 
 static struct ksm_mapping *mapping_of(struct model *model, u32 nr, u32 slot)
@@ -138,7 +132,7 @@ static void clear_page(struct model *model, u32 nr, u32 slot)
 {
 	struct ksm_mapping *was = model->page[nr][slot].mapping;
 
-	CHECK(ksm_chunk_clear(&model->chunk[nr], slot, &harness_mem) == was,
+	CHECK(ksm_chunk_clear(&model->chunk[nr], slot) == was,
 	      "clear returned another mapping");
 	memset(&model->page[nr][slot], 0, sizeof(model->page[nr][slot]));
 }
@@ -146,18 +140,11 @@ static void clear_page(struct model *model, u32 nr, u32 slot)
 static void make_stable(struct model *model, u32 nr, u32 slot)
 {
 	struct page *page = &model->page[nr][slot];
-	u64 failed = harness_mem_failed();
 
 	if (page->state == KSM_PAGE_STABLE)
 		return;
-	if (ksm_chunk_reserve(&model->chunk[nr], slot, &harness_mem)) {
-		CHECK(harness_mem_failed() > failed, "no reason for -ENOMEM");
-		return;
-	}
-	/* Pages that are not stable may change meanwhile. */
-	if (model->page[nr][slot ^ 1].state != KSM_PAGE_STABLE)
-		clear_page(model, nr, slot ^ 1);
 	page->state = KSM_PAGE_STABLE;
+	page->age = 0;
 	page->mapping = mapping_of(model, nr, slot);
 	ksm_chunk_set_stable(&model->chunk[nr], slot, page->mapping);
 }
@@ -179,9 +166,9 @@ static void random_step(struct model *model, u32 nr, u32 slot, u32 what)
 	case 1:
 		if (stable)
 			break;
+		page->state = KSM_PAGE_CANDIDATE;
 		page->hash = rnd();
-		page->state = ksm_chunk_set_candidate(chunk, slot, page->hash) ?
-			      KSM_PAGE_VOLATILE : KSM_PAGE_CANDIDATE;
+		CHECK(!ksm_chunk_set_candidate(chunk, slot, page->hash), "page %u", slot);
 		break;
 	case 2:
 		make_stable(model, nr, slot);
@@ -190,21 +177,21 @@ static void random_step(struct model *model, u32 nr, u32 slot, u32 what)
 		clear_page(model, nr, slot);
 		break;
 	default:
-		if (page->state != KSM_PAGE_EMPTY && page->age < KSM_AGE_MAX)
+		if (page->state != KSM_PAGE_EMPTY && !stable && page->age < KSM_AGE_MAX)
 			page->age++;
 		ksm_chunk_grow_older(chunk, slot);
 	}
 }
 
-static void walk(unsigned long steps, u32 fail_one_in)
+static void equals_model(void)
 {
+	unsigned long steps = harness_steps(30000);
 	struct model *model = model_new();
 	u32 nr, slot, span;
 
-	harness_mem_fail_one_in(fail_one_in);
 	for (harness_step = 0; harness_step < steps; harness_step++) {
 		nr = rnd_below(NR_CHUNKS);
-		/* Long times on few pages, so that groups empty and fill. */
+		/* Long times on few pages, so that all happens to each. */
 		span = harness_step / 1000 % 2 ? KSM_CHUNK_PAGES : 40;
 		slot = rnd_below(span);
 		random_step(model, nr, slot, rnd_below(7));
@@ -220,22 +207,8 @@ static void walk(unsigned long steps, u32 fail_one_in)
 				clear_page(model, nr, slot);
 		}
 	}
-	harness_mem_fail_one_in(0);
 	model_end(model);
 	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
-}
-
-static void equals_model(void)
-{
-	walk(harness_steps(30000), 0);
-}
-
-static void equals_model_when_allocations_fail(void)
-{
-	unsigned long steps = harness_steps(30000);
-
-	walk(steps, 3);
-	CHECK(harness_mem_failed() || steps < 1000, "no allocation failed");
 }
 
 /* Each bit of the hash that is kept makes a difference, and no other. */
@@ -255,11 +228,10 @@ static void every_hash_bit_counts(void)
 		CHECK(ksm_chunk_same_hash(chunk, 10, other) == (bit < 38), "bit %u", bit);
 	}
 	CHECK(!ksm_chunk_same_hash(chunk, 8, 0), "an empty page has a hash");
-	CHECK(!ksm_chunk_reserve(chunk, 9, &harness_mem), "reserve");
 	ksm_chunk_set_stable(chunk, 9, mapping_of(model, 0, 9));
 	CHECK(!ksm_chunk_same_hash(chunk, 9, 0), "a stable page has a hash");
 	CHECK(!ksm_chunk_same_hash(chunk, 9, hash), "a stable page has a hash");
-	ksm_chunk_clear(chunk, 9, &harness_mem);
+	ksm_chunk_clear(chunk, 9);
 	model_end(model);
 }
 
@@ -271,7 +243,6 @@ static void age_saturates_and_survives(void)
 	unsigned int age;
 
 	CHECK(KSM_AGE_MAX == 15, "%u", KSM_AGE_MAX);
-	CHECK(!ksm_chunk_reserve(chunk, 100, &harness_mem), "reserve");
 	for (age = 0; age <= KSM_AGE_MAX + 3; age++) {
 		unsigned int want = age < KSM_AGE_MAX ? age : KSM_AGE_MAX;
 
@@ -282,8 +253,10 @@ static void age_saturates_and_survives(void)
 		CHECK(ksm_chunk_same_hash(chunk, 100, ~0ULL), "%u", want);
 	}
 	ksm_chunk_set_stable(chunk, 100, mapping_of(model, 0, 100));
-	CHECK(ksm_chunk_age(chunk, 100) == KSM_AGE_MAX, "stable lost its age");
-	ksm_chunk_clear(chunk, 100, &harness_mem);
+	CHECK(!ksm_chunk_age(chunk, 100), "a stable page has an age");
+	ksm_chunk_grow_older(chunk, 100);
+	CHECK(ksm_chunk_mapping(chunk, 100) == mapping_of(model, 0, 100), "grew older");
+	ksm_chunk_clear(chunk, 100);
 	CHECK(!ksm_chunk_age(chunk, 100), "an empty page has an age");
 	ksm_chunk_grow_older(chunk, 100);
 	CHECK(!ksm_chunk_age(chunk, 100), "an empty page grew older");
@@ -305,12 +278,12 @@ static void misuse_warns_and_changes_nothing(void)
 	struct model *model = model_new();
 	struct ksm_chunk *chunk = &model->chunk[0];
 	struct ksm_mapping *mapping = mapping_of(model, 0, 3);
-	int err;
+	int err, at;
 
-	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
-	CHECK(!ksm_chunk_reserve(chunk, 3, &harness_mem), "reserve");
-	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3 + KSM_GROUP_SLOTS, mapping));
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, NULL));
+	for (at = 1; at < 4; at++)
+		EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, (struct ksm_mapping *)
+							((char *)mapping + at)));
 	CHECK(ksm_chunk_is_empty(chunk), "something is there");
 	ksm_chunk_set_stable(chunk, 3, mapping);
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
@@ -332,36 +305,29 @@ static void misuse_warns_and_changes_nothing(void)
 	model_end(model);
 }
 
-/* Memory exists for groups where something merged, and only then. */
-static void memory_follows_what_merged(void)
+/* A record has room for an address, whatever its bits, and needs no memory for it. */
+static void record_has_room_for_any_mapping(void)
 {
 	struct model *model = model_new();
 	struct ksm_chunk *chunk = &model->chunk[0];
-	u64 directory = KSM_CHUNK_GROUPS * sizeof(void *);
-	u64 group = KSM_GROUP_SLOTS * sizeof(void *);
+	struct ksm_mapping *mapping;
 	u32 slot;
 
 	CHECK(KSM_RECORDS_BYTES == 4096, "%zu bytes of records", KSM_RECORDS_BYTES);
-	CHECK(sizeof(*chunk) <= 64, "%zu bytes a chunk", sizeof(*chunk));
-	harness_note("%.2f bytes a record, %llu a group of %u merged pages",
-		     (double)(sizeof(*chunk) + KSM_RECORDS_BYTES) / KSM_CHUNK_PAGES,
-		     group, KSM_GROUP_SLOTS);
-	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
-		ksm_chunk_set_volatile(chunk, slot, rnd());
-	CHECK(!bytes_beside_records(), "%llu bytes", bytes_beside_records());
+	CHECK(sizeof(*chunk) <= 48, "%zu bytes a chunk", sizeof(*chunk));
+	harness_note("%.2f bytes a record",
+		     (double)(sizeof(*chunk) + KSM_RECORDS_BYTES) / KSM_CHUNK_PAGES);
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++) {
-		CHECK(!ksm_chunk_reserve(chunk, slot, &harness_mem), "reserve");
-		ksm_chunk_set_stable(chunk, slot, mapping_of(model, 0, slot));
-		CHECK(bytes_beside_records() ==
-		      directory + (slot / KSM_GROUP_SLOTS + 1) * group,
-		      "%llu bytes at %u", bytes_beside_records(), slot);
+		mapping = (struct ksm_mapping *)(slot < 62 ? 4UL << slot : rnd() & ~3ULL);
+		ksm_chunk_set_stable(chunk, slot, mapping);
+		CHECK(ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE, "%p", mapping);
+		CHECK(ksm_chunk_mapping(chunk, slot) == mapping, "%p", mapping);
+		CHECK(ksm_chunk_validate(chunk), "validate");
+		CHECK(ksm_chunk_clear(chunk, slot) == mapping, "%p", mapping);
+		CHECK(!chunk->rec[slot].next, "%p leaves a link", mapping);
 	}
-	while (slot--) {
-		CHECK(ksm_chunk_clear(chunk, slot, &harness_mem), "no mapping");
-		CHECK(bytes_beside_records() ==
-		      (slot ? directory + DIV_ROUND_UP(slot, KSM_GROUP_SLOTS) * group : 0),
-		      "%llu bytes at %u", bytes_beside_records(), slot);
-	}
+	CHECK(harness_mem_bytes() == NR_CHUNKS * KSM_RECORDS_BYTES, "%llu bytes",
+	      harness_mem_bytes());
 	model_end(model);
 }
 
@@ -379,30 +345,6 @@ static void init_fails_cleanly(void)
 	CHECK(!harness_mem_blocks(), "%llu blocks", harness_mem_blocks());
 }
 
-static void reservation_fails_cleanly(void)
-{
-	struct model *model = model_new();
-	struct ksm_chunk *chunk = &model->chunk[0];
-
-	harness_mem_fail_nth(1);
-	CHECK(ksm_chunk_reserve(chunk, 0, &harness_mem) == -ENOMEM, "no directory");
-	CHECK(!bytes_beside_records(), "%llu bytes", bytes_beside_records());
-	harness_mem_fail_nth(2);
-	CHECK(ksm_chunk_reserve(chunk, 0, &harness_mem) == -ENOMEM, "no group");
-	CHECK(ksm_chunk_validate(chunk), "validate");
-	CHECK(!ksm_chunk_mapping(chunk, 0), "a mapping in no group");
-	/* Two groups reserved and not used: gone with the chunk. */
-	CHECK(!ksm_chunk_reserve(chunk, 0, &harness_mem), "reserve");
-	CHECK(!ksm_chunk_reserve(chunk, 511, &harness_mem), "reserve");
-	/* Clearing a page that is not stable leaves the reservation alone. */
-	ksm_chunk_set_candidate(chunk, 1, 1);
-	ksm_chunk_clear(chunk, 1, &harness_mem);
-	ksm_chunk_clear(chunk, 0, &harness_mem);
-	ksm_chunk_set_stable(chunk, 0, mapping_of(model, 0, 0));
-	CHECK(ksm_chunk_clear(chunk, 0, &harness_mem), "no mapping");
-	model_end(model);
-}
-
 static void validate_finds_damage(void)
 {
 	struct model *model = model_new();
@@ -410,7 +352,6 @@ static void validate_finds_damage(void)
 
 	ksm_chunk_set_volatile(chunk, 1, ~0ULL);
 	ksm_chunk_set_candidate(chunk, 2, ~0ULL);
-	CHECK(!ksm_chunk_reserve(chunk, 3, &harness_mem), "reserve");
 	ksm_chunk_set_stable(chunk, 3, mapping_of(model, 0, 3));
 	CHECK(ksm_chunk_validate(chunk), "validate");
 #define BREAK(place, value)					\
@@ -424,17 +365,14 @@ static void validate_finds_damage(void)
 	BREAK(chunk->id, 0);
 	BREAK(chunk->id, KSM_CHUNK_ID_MAX + 1);
 	BREAK(chunk->rec[0].word, 1 << 2);
-	BREAK(chunk->rec[3].word, chunk->rec[3].word | 1U << 31);
 	BREAK(chunk->rec[2].word, KSM_PAGE_STABLE);
 	BREAK(chunk->rec[3].word, KSM_PAGE_CANDIDATE);
 	BREAK(chunk->rec[2].word, KSM_PAGE_VOLATILE);
 	BREAK(chunk->rec[1].next, ksm_ref(1, 2));
-	BREAK(chunk->groups[0][3], NULL);
-	BREAK(chunk->groups[0][4], mapping_of(model, 0, 4));
 	BREAK(chunk->nr[KSM_PAGE_EMPTY], 1);
 #undef BREAK
 	CHECK(ksm_chunk_validate(chunk), "validate");
-	ksm_chunk_clear(chunk, 3, &harness_mem);
+	ksm_chunk_clear(chunk, 3);
 	model_end(model);
 }
 
@@ -475,22 +413,23 @@ static void youngest_is_the_least_age(void)
 		      "age %u", age);
 	}
 	slot = rnd() % KSM_CHUNK_PAGES;
-	ksm_chunk_clear(chunk, slot, &harness_mem);
+	ksm_chunk_clear(chunk, slot);
 	CHECK(!ksm_chunk_youngest(chunk), "page %u is empty", slot);
+	/* An address that would pass for a great age. */
+	ksm_chunk_set_stable(chunk, slot, (struct ksm_mapping *)(15UL << 2));
+	CHECK(!ksm_chunk_youngest(chunk), "page %u is stable", slot);
+	ksm_chunk_clear(chunk, slot);
 	model_end(model);
 }
 
 static const struct harness_test tests[] = {
 	{ "chunk: equals the model", equals_model },
-	{ "chunk: equals the model when allocations fail",
-	  equals_model_when_allocations_fail },
 	{ "chunk: every hash bit counts", every_hash_bit_counts },
 	{ "chunk: the age saturates and survives", age_saturates_and_survives },
 	{ "chunk: the youngest is the least age", youngest_is_the_least_age },
 	{ "chunk: misuse warns and changes nothing", misuse_warns_and_changes_nothing },
-	{ "chunk: memory follows what merged", memory_follows_what_merged },
+	{ "chunk: a record has room for any mapping", record_has_room_for_any_mapping },
 	{ "chunk: init fails cleanly", init_fails_cleanly },
-	{ "chunk: a reservation fails cleanly", reservation_fails_cleanly },
 	{ "chunk: validate finds damage", validate_finds_damage },
 	{ "chunk: references name pages", references_name_pages },
 };
