@@ -18,7 +18,8 @@
 /**
  * enum ksm_page_state - what the engine knows of one page of a chunk
  * @KSM_PAGE_EMPTY: nothing: no anonymous page was found there
- * @KSM_PAGE_VOLATILE: seen once, or its content changed since it was last seen
+ * @KSM_PAGE_VOLATILE: seen once, or its content changed since it was last seen; or it
+ *	was a candidate and made room for another
  * @KSM_PAGE_CANDIDATE: unchanged over a pass; may be found by an equal page
  * @KSM_PAGE_STABLE: mapped to a KSM page; a mapping record exists
  * @KSM_NR_PAGE_STATES: number of states

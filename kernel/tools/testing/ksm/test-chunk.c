@@ -352,7 +352,7 @@ static void validate_finds_damage(void)
 
 	ksm_chunk_set_volatile(chunk, 1, ~0ULL);
 	ksm_chunk_set_candidate(chunk, 2, ~0ULL);
-	ksm_chunk_set_stable(chunk, 3, mapping_of(model, 0, 3));
+	ksm_chunk_set_stable(chunk, 3, (struct ksm_mapping *)64UL);
 	CHECK(ksm_chunk_validate(chunk), "validate");
 #define BREAK(place, value)					\
 	do {							\
@@ -366,6 +366,7 @@ static void validate_finds_damage(void)
 	BREAK(chunk->id, KSM_CHUNK_ID_MAX + 1);
 	BREAK(chunk->rec[0].word, 1 << 2);
 	BREAK(chunk->rec[2].word, KSM_PAGE_STABLE);
+	BREAK(chunk->rec[3].word, KSM_PAGE_STABLE);
 	BREAK(chunk->rec[3].word, KSM_PAGE_CANDIDATE);
 	BREAK(chunk->rec[2].word, KSM_PAGE_VOLATILE);
 	BREAK(chunk->rec[1].next, ksm_ref(1, 2));
