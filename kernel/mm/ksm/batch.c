@@ -224,6 +224,29 @@ static bool content_fits(struct ksm_domain *domain, const struct ksm_promotion *
 	return same;
 }
 
+/*
+ * Has a KSM page come to have these bytes since there was none? That of another
+ * promotion, if the page that both are for was written to in between.
+ */
+static bool is_shared_already(struct ksm_domain *domain, struct page *page, u64 hash)
+{
+	struct ksm_index *index = &domain->node[ksm_domain_nid(domain, page)].stable;
+	struct ksm_index_node *in;
+	struct page *kpage;
+	bool same = false;
+
+	for (in = ksm_index_first(index, hash); in && !same; in = ksm_index_next(in)) {
+		struct ksm_copy *lead = container_of(in, struct ksm_copy, in);
+
+		kpage = ksm_kpage_get(ksm_copy_node(lead), KSM_KPAGE_NOLOCK);
+		if (IS_ERR(kpage))
+			continue;
+		same = !PageHWPoison(kpage) && pages_identical(page, kpage);
+		put_page(kpage);
+	}
+	return same;
+}
+
 /* Make a page a KSM page: it is locked and write-protected, and so it stays. */
 static enum ksm_refusal promote_page(struct ksm_batch *batch,
 				     struct ksm_promotion *p, struct page *page)
@@ -240,6 +263,8 @@ static enum ksm_refusal promote_page(struct ksm_batch *batch,
 		return KSM_REFUSED_RACED;
 	if (!content_fits(domain, p, page))
 		return KSM_REFUSED_DIFFERENT;
+	if (!p->full && is_shared_already(domain, page, p->hash))
+		return KSM_REFUSED_RACED;
 	ksm_kpage_adopt(page, p->node);
 	ksm_node_insert(p->node, ksm_domain_nid(domain, page), p->hash, p->full);
 	ksm_mapping_attach(p->mapping, p->node, anon_vma, pgoff);
