@@ -3,14 +3,13 @@
 #
 # `make test`: every test of the project, from fast to real.
 #
-# usage: test.sh [LAYER...]      default: layers docs unit qtest libvirt kernel
+# usage: test.sh [LAYER...]      default: layers docs fuzz unit qtest libvirt kernel
 #                                core vm e2e
 #
 #   layers   include arrows between the engine's files, style of the scripts
 #   docs     QEMU's manual with ours in it: no warning, nothing without description
-#   unit     pure parts in userspace under sanitizers, QEMU's and tools' units;
-#            libFuzzer on the pure parts, for FUZZ_SECONDS (60)
-#   fuzz     only that: make fuzz
+#   fuzz     libFuzzer on the pure parts of the engine, for FUZZ_SECONDS (60)
+#   unit     these in userspace under sanitizers, QEMU's and tools' units
 #   qtest    our QEMU: the QMP side, without a guest
 #   sanitize a part of these with ASan and UBSan: make test-sanitize
 #   without  a QEMU that was built with --disable-ksm
@@ -28,6 +27,9 @@
 #   e2e-long the same under ksm-policy on a host that runs short of memory; they are
 #            migrated; their RAM is shared with other processes
 #
+# docs and fuzz keep one CPU busy and measure no time: they run beside what needs no
+# bench host either.
+#
 # Every program prints TAP.  One that dies, or whose plan does not match what
 # it ran, is a failure, and so is a layer that cannot be built.  Raw output is
 # in build/test/, all results as TAP in build/test.tap.  The last line is
@@ -39,8 +41,11 @@
 . "$(dirname "$0")/lib.sh"
 
 readonly RESULTS=$SP_TOP/build/test
-readonly TABLE=$RESULTS/results.tsv
-readonly DEFAULT_LAYERS=(layers docs unit qtest libvirt kernel core vm e2e)
+readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e)
+# Those that run beside others, and those others
+readonly BESIDE=' docs fuzz ' BESIDE_WHAT=' layers unit qtest '
+# Where results go: one line each, a file for those that run beside
+TABLE=$RESULTS/results.tsv
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 readonly QTEST_SECONDS=600 KERNEL_SECONDS=900 DEBUG_SECONDS=3600
@@ -84,7 +89,7 @@ tap() {
 
 # artefact NAME... - build it; a failure is recorded and ends the layer
 artefact() {
-    local log=$RESULTS/build.err
+    local log=$RESULTS/build-$BASHPID.err
     if ! "$SP_TOP/scripts/build.sh" "$@" 2> >(tee "$log" >&2); then
         record fail "build $*" "$(grep -a 'error:' "$log" | tail -n 1)" >&2
         return 1
@@ -97,16 +102,12 @@ layer_layers() {
     tap "layers docs" "$SP_TOP/scripts/check-docs"
 }
 
-# fuzz UNITS - what the fuzzer found stays in build/fuzz
-fuzz() {
-    tap "unit libFuzzer" "$HARNESS/run-fuzz" "$1/fuzz/fuzz" \
-        "$SP_TOP/build/fuzz" "$FUZZ_SECONDS"
-}
-
+# What the fuzzer found stays in build/fuzz.
 layer_fuzz() {
     local units
     units=$(artefact unit) || return 0
-    fuzz "$units"
+    tap "unit libFuzzer" "$HARNESS/run-fuzz" "$units/fuzz/fuzz" \
+        "$SP_TOP/build/fuzz" "$FUZZ_SECONDS"
 }
 
 layer_docs() {
@@ -117,7 +118,6 @@ layer_unit() {
     local units driver tests program
     if units=$(artefact unit); then
         tap "unit engine" "$HARNESS/run-tests" "$units"/gcc/test-*
-        fuzz "$units"
         tap "unit gcov" "$HARNESS/run-coverage" "$units/coverage/gcc" \
             "$RESULTS/coverage"
     fi
@@ -354,12 +354,68 @@ summary() {
     ((passed > 0 && failed == 0))
 }
 
+# run_layer LAYER
+run_layer() {
+    local t0=$SECONDS
+    printf '== %s\n' "$1"
+    "layer_$1"
+    printf '== %s: %d s\n' "$1" $((SECONDS - t0))
+}
+
+# start_beside LAYER... - sets beside; in a process group of its own, so that an
+# interrupted run takes all of it along
+start_beside() {
+    # shellcheck disable=SC2317
+    run_beside() {
+        local layer
+        TABLE=$RESULTS/beside.tsv
+        : >"$TABLE"
+        for layer in "$@"; do
+            run_layer "$layer"
+        done
+    }
+    say "$*: beside the others, told when these are through"
+    set -m
+    run_beside "$@" >"$RESULTS/beside.log" 2>&1 </dev/null &
+    beside=$!
+    set +m
+    # shellcheck disable=SC2064
+    trap "kill -- -$beside 2>/dev/null" EXIT
+}
+
+# join_beside - if there is something beside, its end and its results
+join_beside() {
+    local rc=0
+    [[ -n $beside ]] || return 0
+    wait "$beside" || rc=$?
+    beside=
+    trap - EXIT
+    cat "$RESULTS/beside.log"
+    cat "$RESULTS/beside.tsv" >>"$TABLE"
+    ((rc == 0)) || record fail "layers that ran beside" "status $rc"
+}
+
+# run_layers LAYER...
+run_layers() {
+    local layer beside='' apart=()
+    for layer in "$@"; do
+        [[ $BESIDE != *" $layer "* ]] || apart+=("$layer")
+    done
+    ((${#apart[@]} == 0)) || start_beside "${apart[@]}"
+    for layer in "$@"; do
+        [[ $BESIDE != *" $layer "* ]] || continue
+        [[ $BESIDE_WHAT == *" $layer "* ]] || join_beside
+        run_layer "$layer"
+    done
+    join_beside
+}
+
 main() {
-    local layer t0 packages=()
+    local layer packages=()
     (($#)) || set -- "${DEFAULT_LAYERS[@]}"
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
-            die "$layer: must be layers, docs, unit, fuzz, qtest, sanitize, without, libvirt," \
+            die "$layer: must be layers, docs, fuzz, unit, qtest, sanitize, without, libvirt," \
                 "kernel, core, debug, kcsan, vm, vm-debug, e2e or e2e-long"
         [[ $layer != libvirt && $layer != docs ]] || packages+=("$layer")
     done
@@ -368,12 +424,7 @@ main() {
     rm -rf "$RESULTS"
     mkdir -p "$RESULTS"
     : >"$TABLE"
-    for layer in "$@"; do
-        printf '== %s\n' "$layer"
-        t0=$SECONDS
-        "layer_$layer"
-        printf '== %s: %d s\n' "$layer" $((SECONDS - t0))
-    done
+    run_layers "$@"
     coverage "$@"
     summary
 }

@@ -36,7 +36,7 @@ static long copies_made(void)
 
 /* --- whom it is charged to -------------------------------------------------- */
 
-#define PAGES	1000
+#define PAGES	500
 
 enum step { READY = 1, READ_AGAIN, END };
 
@@ -106,11 +106,11 @@ static const struct sharer *read_in_other(bool is_inside)
 	pid[0] = child(own_pages, owner);
 	gate_wait(owner->now, READY);
 	ksm_settle();
-	ksm_expect("1000 x 2 copies", PAGES, PAGES, 0, 0);
+	ksm_expect("500 x 2 copies", PAGES, PAGES, 0, 0);
 	pid[1] = child(share_pages, other);
 	gate_wait(other->now, READY);
 	ksm_settle();
-	ksm_expect("1000 x 3 copies", PAGES, 2 * PAGES, 0, 0);
+	ksm_expect("500 x 3 copies", PAGES, 2 * PAGES, 0, 0);
 	ksm_set("run", 0);
 	gate_open(owner->go, READ_AGAIN);
 	gate_wait(owner->now, READ_AGAIN);
@@ -119,7 +119,7 @@ static const struct sharer *read_in_other(bool is_inside)
 	gate_open(owner->go, END);
 	join(pid[0]);
 	must(other->copies >= PAGES / 2,
-	     "another process took pages from swap, %ld of 1000 by a copy",
+	     "another process took pages from swap, %ld of 500 by a copy",
 	     other->copies);
 	ksm_set("run", 2);
 	return other;

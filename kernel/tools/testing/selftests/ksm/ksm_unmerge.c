@@ -163,7 +163,7 @@ static void write_run_2(void *arg)
  */
 static void test_run_2_signal(void)
 {
-	const size_t pages = 8192;
+	const size_t pages = 4096;
 	char *p = area_same(pages, 1);
 	int status, i, broken = 0;
 	long run;
@@ -175,7 +175,7 @@ static void test_run_2_signal(void)
 		pid_t pid;
 
 		ksm_settle();
-		ksm_expect("8192 copies", 1, pages - 1, 0, 0);
+		ksm_expect("4096 copies", 1, pages - 1, 0, 0);
 		pid = child(write_run_2, NULL);
 		nap_ms(2 + 3 * (i % 12));
 		must_call(kill(pid, SIGKILL));
@@ -216,15 +216,15 @@ static void interrupt_every_us(long us)
  */
 static void test_unmergeable_signal(void)
 {
-	const size_t pages = 16384;
+	const size_t pages = 4096;
 	int err, interrupted = 0;
-	long us = 500;
+	long us = 100;
 	char *p;
 
 	ksm_set("max_page_sharing", 20000);
 	p = area_same(pages, 1);
 	ksm_settle();
-	ksm_expect("16384 copies", 1, pages - 1, 0, 0);
+	ksm_expect("4096 copies", 1, pages - 1, 0, 0);
 	ksm_set("run", 0);
 	interrupt_every_us(us);
 	while ((err = madvise(p, pages * page_size, MADV_UNMERGEABLE) ?
@@ -241,7 +241,7 @@ static void test_unmergeable_signal(void)
 			interrupt_every_us(0);
 	}
 	interrupt_every_us(0);
-	must(interrupted, "16384 pages were given back in half a millisecond");
+	must(interrupted, "4096 pages were given back in 0.1 ms");
 	ksm_note("unmergeable_signal: interrupted %d times", interrupted);
 	must_eq("merged pages", area_count_ksm(p, pages), 0);
 	must(!vma_has_flag(p, "mg"), "given back, and the mg flag is there");
