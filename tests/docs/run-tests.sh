@@ -12,6 +12,8 @@
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
+# shellcheck source=scripts/verdicts.sh
+. "$SP_TOP/scripts/verdicts.sh"
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 readonly TESTS
@@ -23,19 +25,6 @@ readonly INPUTS=(docs qapi qga/qapi-schema.json storage-daemon/qapi scripts/qapi
     hmp-commands.hx hmp-commands-info.hx VERSION)
 readonly PAGES=(system/ksm interop/ksm interop/libvirt-ksm interop/qemu-qmp-ref
     devel/ksm devel/ksm-coverage devel/ksm-performance)
-
-n=0 failures=0
-
-# verdict NAME PROBLEM - one TAP line; no PROBLEM is a success
-verdict() {
-    n=$((n + 1))
-    if [[ -z $2 ]]; then
-        printf 'ok %d - %s\n' "$n" "$1"
-    else
-        failures=$((failures + 1))
-        printf 'not ok %d - %s\n# %s\n' "$n" "$1" "${2//$'\n'/$'\n'# }"
-    fi
-}
 
 # copy_inputs WORK - so that nobody changes them meanwhile
 copy_inputs() {
@@ -133,5 +122,4 @@ verdict "a member without a description is found" "$(broken qapi/ksm.json \
 verdict "so is a member of an object's options" "$(broken qapi/qom.json \
     '/^# @hot-percent:/,/^# @boost:/{/^# @boost:/!d}' \
     'KsmPolicyProperties: hot-percent' "$TESTS/undocumented.py" "$src")"
-printf '1..%d\n' "$n"
-((failures == 0))
+end_verdicts

@@ -11,24 +11,13 @@
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
+# shellcheck source=scripts/verdicts.sh
+. "$SP_TOP/scripts/verdicts.sh"
 
 readonly RUNNER=$SP_TOP/tests/libvirt/run-tests.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export KSM=$work/ksm
-n=0 failures=0
-
-# verdict NAME PROBLEM - one TAP line; no PROBLEM is a success
-verdict() {
-    n=$((n + 1))
-    if [[ -z $2 ]]; then
-        printf 'ok %d - %s\n' "$n" "$1"
-    else
-        failures=$((failures + 1))
-        printf 'not ok %d - %s\n# %s\n' "$n" "$1" "${2//$'\n'/$'\n'# }"
-    fi
-}
-
 # make_knobs - with an advisor, which the runner switches off
 make_knobs() {
     mkdir -p "$KSM"
@@ -170,5 +159,4 @@ run without "$mount" "${command[@]}" --only 'sets how fast'
 verdict "knobs that cannot be written: a skip that says so" \
     "$(explained 0 "^ok 1 .* # SKIP $KSM cannot be written$")"
 
-printf '1..%d\n' "$n"
-((failures == 0))
+end_verdicts
