@@ -243,24 +243,10 @@ choose_accel() {
     fi
 }
 
-# complaints - what there is in the log, with what follows it.  A race is told as
-# "data-race in ONE / OTHER", or as "in ONE+OFFSET" if the other is not known.
+# complaints - what there is in the log, with what follows it
 complaints() {
-    awk -v complaint="$COMPLAINT" -v races="$races" '
-        function is_ours(title,    name, n, i) {
-            if (!races || !sub(/.*BUG: KCSAN: .* in /, "", title))
-                return 1
-            n = split(title, name, " / ")
-            for (i = 1; i <= n; i++) {
-                sub(/[+ \r].*/, "", name[i])
-                if (name[i] in ours)
-                    return 1
-            }
-            return 0
-        }
-        BEGIN { while (races && (getline name < races) > 0) ours[name] }
-        $0 ~ complaint && is_ours($0) { left = 26 }
-        left-- > 0' "$results/console.log"
+    awk -v complaint="$COMPLAINT" -v functions="$races" \
+        -f "$SP_TOP/scripts/complaints.awk" "$results/console.log"
 }
 
 # report RC - turn what happened into the exit status

@@ -100,6 +100,7 @@ layer_layers() {
     tap layers "$SP_TOP/scripts/check-layers"
     tap "layers coverage" "$SP_TOP/scripts/check-coverage" --self-test
     tap "layers docs" "$SP_TOP/scripts/check-docs"
+    tap "layers complaints" "$SP_TOP/tests/kernel/test-complaints.sh"
 }
 
 # What the fuzzer found stays in build/fuzz.
