@@ -5,7 +5,10 @@
  * as it can.  A wrong byte anywhere fails the test.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -272,9 +275,136 @@ static void test_everything_at_once(void)
 	run_stress(2, disturb);
 }
 
+/* --- counters that are read while they change -------------------------------- */
+
+#define READ_PAGES	256
+#define READ_MS		6000
+
+/* Everything the engine counts moves all the time. */
+static void change_counters(void *arg)
+{
+	uint64_t limit = *(uint64_t *)arg, n;
+	char *p = area_same(READ_PAGES, 0);
+
+	for (n = 0; now_ms() < limit; n++) {
+		if (n % 2)
+			area_fill_each(p, READ_PAGES, n);
+		else
+			area_fill_same(p, READ_PAGES, n);
+		nap_ms(n % 4 * 10);
+		if (n % 8 == 7) {
+			area_advise(p, READ_PAGES, MADV_UNMERGEABLE);
+			area_advise(p, READ_PAGES, MADV_MERGEABLE);
+		}
+	}
+}
+
+/*
+ * What is known of the number in a file: nothing; a number of this test's pages; it
+ * never gets less.
+ */
+enum counter_kind { ANY, PAGES, GROWS };
+
+/**
+ * struct counter - a file that is read again and again
+ * @name: of a file of the engine
+ * @kind: what is known of its number
+ * @fd: the file, open
+ * @last: the number it had last
+ */
+struct counter {
+	const char *name;
+	enum counter_kind kind;
+	int fd;
+	long last;
+};
+
+static void counter_open(struct counter *c, const char *dir)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, c->name);
+	c->fd = open(path, O_RDONLY);
+	must(c->fd >= 0, "%s: %m", path);
+}
+
+/* Returns whether it has changed. */
+static bool counter_read(struct counter *c)
+{
+	long value, last = c->last;
+	char text[1000] = "", *end;
+
+	must(pread(c->fd, text, sizeof(text) - 1, 0) > 0, "%s: %m", c->name);
+	value = strtol(text, &end, 10);
+	c->last = value;
+	if (c->kind == ANY)
+		return false;
+	must(*end == '\n', "%s says \"%s\"", c->name, text);
+	must(c->kind == GROWS ? value >= last :
+	     value >= 0 && value <= 2 * READ_PAGES,
+	     "%s is %ld, it was %ld before", c->name, value, last);
+	return value != last;
+}
+
+/* Returns how many there are now: those with numbers, and all others. */
+static size_t counters_open(struct counter *c, size_t max, pid_t pid)
+{
+	static const struct counter known[] = {
+		{ "pages_shared", PAGES }, { "pages_sharing", PAGES },
+		{ "pages_unshared", PAGES }, { "pages_volatile", PAGES },
+		{ "full_scans", GROWS }, { "pages_scanned", GROWS },
+		{ "pages_skipped", GROWS },
+	};
+	static char proc[32];
+	struct dirent *file;
+	size_t i, n = 0;
+	DIR *dir;
+
+	for (i = 0; i < ARRAY_SIZE(known); i++) {
+		ksm_need(known[i].name);
+		c[n] = known[i];
+		counter_open(&c[n++], KSM_DIR);
+	}
+	snprintf(proc, sizeof(proc), "/proc/%d", pid);
+	c[n] = (struct counter){ "ksm_stat" };
+	counter_open(&c[n++], proc);
+	dir = opendir(KSM_DIR);
+	must(dir, KSM_DIR ": %m");
+	while ((file = readdir(dir)) && n < max) {
+		if (file->d_name[0] == '.')
+			continue;
+		c[n] = (struct counter){ strdup(file->d_name) };
+		counter_open(&c[n++], KSM_DIR);
+	}
+	closedir(dir);
+	return n;
+}
+
+/* Nobody who reads them holds a lock: each is whole all the same. */
+static void test_readers(void)
+{
+	static struct counter counters[200];
+	uint64_t limit = now_ms() + READ_MS;
+	pid_t pid = child(change_counters, &limit);
+	unsigned long reads, changes = 0;
+	size_t n;
+
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	n = counters_open(counters, ARRAY_SIZE(counters), pid);
+	for (reads = 0; now_ms() < limit; reads++)
+		changes += counter_read(&counters[reads % n]);
+	join(pid);
+	ksm_note("stress.readers: %lu reads of %zu files, %lu changes", reads, n,
+		 changes);
+	must(changes > 100, "the counters changed %lu times in %lu reads", changes,
+	     reads);
+}
+
 static const struct ksm_case cases[] = {
 	{ "random_writes", test_random_writes },
 	{ "random_writes_low_limit", test_random_writes_low_limit },
+	{ "readers", test_readers },
 	{ "everything_at_once", test_everything_at_once, KSM_EXCLUSIVE },
 	{ }
 };
