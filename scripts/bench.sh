@@ -33,7 +33,7 @@ icount  768  900  mib=64 scan_idle_unique merge_cold_half_dup merge_all_dup
 icount  768  600  merge_many_small_procs
 icount  768  600  mib=64 unmerge_rate cow_break_latency rmap_20k_vmas
 icount  768  300  seconds=60 sparse_32T
-host    768  300  mib=128 metadata_bytes
+host    768  600  mib=384 metadata_bytes
 host   1024  600  mib=32 kvm_merge kvm_guest_slowdown threads_1_2'
 readonly QUICK='
 uml     512  120  mib=256 scan_idle_unique scan_rewritten scan_half_hot
