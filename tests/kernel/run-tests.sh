@@ -73,14 +73,13 @@ report() {
 # They wait until full_scans has grown by so many, and then look at the counters,
 # though the pass under way at first may have come by before their memory was as
 # they want it. -U fails for that in one of five calls on mainline's engine here,
-# and in most of them where other work delays the virtual CPUs; -N now and then.
-# Those are tried again, and each try is printed.
+# and in most of them where other work delays the virtual CPUs; -N is one for which
+# it matters, too. Those are tried again, and each try is printed.
 run_call() {
     log=$1
     shift
     case $1 in
-    -U) tries=20 ;;
-    -N) tries=3 ;;
+    -U | -N) tries=20 ;;
     *) tries=1 ;;
     esac
     while :; do
