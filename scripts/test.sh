@@ -27,8 +27,8 @@
 #   e2e-long the same under ksm-policy on a host that runs short of memory; they are
 #            migrated; their RAM is shared with other processes
 #
-# docs and fuzz keep one CPU busy and measure no time: they run beside what needs no
-# bench host either.
+# docs and then libvirt, and fuzz, run beside unit and qtest: they mostly keep one CPU
+# busy, or wait.
 #
 # Every program prints TAP.  One that dies, or whose plan does not match what
 # it ran, is a failure, and so is a layer that cannot be built.  Raw output is
@@ -42,9 +42,9 @@
 
 readonly RESULTS=$SP_TOP/build/test
 readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e)
-# Those that run beside others, and those others
-readonly BESIDE=' docs fuzz ' BESIDE_WHAT=' layers unit qtest '
-# Where results go: one line each, a file for those that run beside
+# Those that run beside others, one after the other in each lane, and those others
+readonly LANES=("docs libvirt" fuzz) BESIDE_WHAT=' layers unit qtest '
+# Where results go: one line each, a file for each lane
 TABLE=$RESULTS/results.tsv
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
 readonly FUZZ_SECONDS=${FUZZ_SECONDS:-60}
@@ -363,52 +363,68 @@ run_layer() {
     printf '== %s: %d s\n' "$1" $((SECONDS - t0))
 }
 
-# start_beside LAYER... - sets beside; in a process group of its own, so that an
-# interrupted run takes all of it along
-start_beside() {
-    # shellcheck disable=SC2317
-    run_beside() {
-        local layer
-        TABLE=$RESULTS/beside.tsv
-        : >"$TABLE"
-        for layer in "$@"; do
-            run_layer "$layer"
-        done
-    }
-    say "$*: beside the others, told when these are through"
-    set -m
-    run_beside "$@" >"$RESULTS/beside.log" 2>&1 </dev/null &
-    beside=$!
-    set +m
-    # shellcheck disable=SC2064
-    trap "kill -- -$beside 2>/dev/null" EXIT
+# run_lane NUMBER LAYER...
+# shellcheck disable=SC2317
+run_lane() {
+    local layer
+    TABLE=$RESULTS/lane-$1.tsv
+    : >"$TABLE"
+    shift
+    for layer in "$@"; do
+        run_layer "$layer"
+    done
 }
 
-# join_beside - if there is something beside, its end and its results
-join_beside() {
-    local rc=0
-    [[ -n $beside ]] || return 0
-    wait "$beside" || rc=$?
-    beside=
+# start_lane NUMBER LAYER... - in a process group of its own, so that an interrupted
+# run takes all of it along
+start_lane() {
+    local number=$1
+    shift
+    say "$*: beside others, told when these are through"
+    set -m
+    run_lane "$number" "$@" >"$RESULTS/lane-$number.log" 2>&1 </dev/null &
+    lanes[number]=$!
+    set +m
+    # shellcheck disable=SC2064
+    trap "kill -- ${lanes[*]/#/-} 2>/dev/null" EXIT
+}
+
+# start_lanes LAYER... - those of these that run beside others
+start_lanes() {
+    local i layer lane
+    for i in "${!LANES[@]}"; do
+        lane=()
+        for layer in ${LANES[i]}; do
+            [[ " $* " != *" $layer "* ]] || lane+=("$layer")
+        done
+        ((${#lane[@]} == 0)) || start_lane "$i" "${lane[@]}"
+    done
+}
+
+# join_lanes - their end and their results
+join_lanes() {
+    local i rc
+    for i in "${!lanes[@]}"; do
+        rc=0
+        wait "${lanes[i]}" || rc=$?
+        cat "$RESULTS/lane-$i.log"
+        cat "$RESULTS/lane-$i.tsv" >>"$TABLE"
+        ((rc == 0)) || record fail "${LANES[i]}" "status $rc"
+    done
+    lanes=()
     trap - EXIT
-    cat "$RESULTS/beside.log"
-    cat "$RESULTS/beside.tsv" >>"$TABLE"
-    ((rc == 0)) || record fail "layers that ran beside" "status $rc"
 }
 
 # run_layers LAYER...
 run_layers() {
-    local layer beside='' apart=()
+    local layer lanes=()
+    start_lanes "$@"
     for layer in "$@"; do
-        [[ $BESIDE != *" $layer "* ]] || apart+=("$layer")
-    done
-    ((${#apart[@]} == 0)) || start_beside "${apart[@]}"
-    for layer in "$@"; do
-        [[ $BESIDE != *" $layer "* ]] || continue
-        [[ $BESIDE_WHAT == *" $layer "* ]] || join_beside
+        [[ " ${LANES[*]} " != *" $layer "* ]] || continue
+        [[ $BESIDE_WHAT == *" $layer "* ]] || join_lanes
         run_layer "$layer"
     done
-    join_beside
+    join_lanes
 }
 
 main() {
