@@ -267,7 +267,7 @@ static enum ksm_refusal promote_page(struct ksm_batch *batch,
 		return KSM_REFUSED_RACED;
 	ksm_kpage_adopt(page, p->node);
 	ksm_node_insert(p->node, ksm_domain_nid(domain, page), p->hash, p->full);
-	ksm_mapping_attach(p->mapping, p->node, anon_vma, pgoff);
+	ksm_mapping_attach(p->mapping, p->mc, p->slot, p->node, anon_vma, pgoff);
 	p->page = page;
 	return KSM_REFUSED_NONE;
 }
@@ -427,7 +427,8 @@ static enum ksm_refusal join_begin(struct ksm_batch *batch, struct ksm_joining *
 }
 
 /* Merge one run: @j of it, in the order of the run's items. */
-static void join_run(struct ksm_merge_run *run, struct ksm_joining **j)
+static void join_run(struct ksm_batch *batch, struct ksm_merge_run *run,
+		     struct ksm_joining **j)
 {
 	unsigned int i;
 
@@ -437,8 +438,8 @@ static void join_run(struct ksm_merge_run *run, struct ksm_joining **j)
 	for (i = 0; i < run->nr; i++) {
 		j[i]->why = run->item[i].why;
 		if (!j[i]->why)
-			ksm_mapping_attach(j[i]->mapping, j[i]->node,
-					   run->vma->anon_vma,
+			ksm_mapping_attach(j[i]->mapping, batch->mc, j[i]->slot,
+					   j[i]->node, run->vma->anon_vma,
 					   linear_page_index(run->vma,
 							     run->item[i].addr));
 	}
@@ -466,7 +467,7 @@ static void join_all(struct ksm_batch *batch)
 		if (j->why)
 			continue;
 		if (vma != run.vma)
-			join_run(&run, chosen);
+			join_run(batch, &run, chosen);
 		run.vma = vma;
 		chosen[run.nr] = j;
 		run.item[run.nr++] = (struct ksm_merge_item) {
@@ -475,17 +476,14 @@ static void join_all(struct ksm_batch *batch)
 			.addr = addr,
 		};
 	}
-	join_run(&run, chosen);
+	join_run(batch, &run, chosen);
 	for (i = 0; i < batch->nr; i++)
 		if (batch->joining[i].owns_lock)
 			unlock_page(batch->joining[i].kpage);
 	mmap_read_unlock(mm);
 }
 
-/*
- * Make the records. Only now, since the room for a mapping may go when another page
- * of the chunk loses its own.
- */
+/* Make the records. Without memory for one its page is not merged. */
 static void make_records(struct ksm_batch *batch)
 {
 	unsigned int i;
@@ -495,11 +493,10 @@ static void make_records(struct ksm_batch *batch)
 
 		p->node = ksm_node_new(batch->domain);
 		if (p->node)
-			p->mapping = ksm_mapping_new(p->mc, p->slot);
+			p->mapping = ksm_mapping_new();
 	}
 	for (i = 0; i < batch->nr; i++)
-		batch->joining[i].mapping = ksm_mapping_new(batch->mc,
-							    batch->joining[i].slot);
+		batch->joining[i].mapping = ksm_mapping_new();
 }
 
 /* Tell those who wait for a candidate what became of it. */

@@ -3,15 +3,15 @@
  * Page records of one chunk: see chunk.h.
  *
  * Of a record the lower word has, from bit 0: 2 bits of state, 4 of age, 26 of tag.
- * The tag is the top of the hash; the stable index goes by the low bits.
+ * The tag is the top of the hash; the stable index goes by the low bits. Of a stable
+ * page these 26 bits and the upper word are the address of its mapping record, without
+ * the lower three bits, which are 0, and the upper three, which are all alike.
  *
- * Invariants: a record of an empty page is 0; a stable page has no tag; only a
- * candidate has a next one; a page is stable exactly if its place in its mapping group
- * is not NULL.
+ * Invariants: a record of an empty page is 0; a volatile page has no link; the address
+ * of a stable page is not NULL.
  */
 #include <linux/bug.h>
 #include <linux/build_bug.h>
-#include <linux/errno.h>
 #include <linux/minmax.h>
 #include <linux/string.h>
 #include "check.h"
@@ -22,6 +22,9 @@
 #define KSM_REC_AGE_SHIFT	KSM_REC_STATE_BITS
 #define KSM_REC_AGE_MASK	(KSM_AGE_MAX << KSM_REC_AGE_SHIFT)
 #define KSM_REC_TAG_SHIFT	(32 - KSM_TAG_BITS)
+#define KSM_REC_TAG_MASK	(~0U << KSM_REC_TAG_SHIFT)
+/* What a mapping record's address is a multiple of, as a power of 2 */
+#define KSM_ADDRESS_SHIFT	3
 
 static u32 ksm_rec_pack(enum ksm_page_state state, unsigned int age, u32 tag)
 {
@@ -56,18 +59,6 @@ static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 rec)
 	ksm_tally_move(chunk->own, from, to);
 }
 
-/* The place of a page's mapping, or NULL if its group does not exist. */
-static struct ksm_mapping **ksm_chunk_place(const struct ksm_chunk *chunk,
-					    unsigned int slot)
-{
-	struct ksm_mapping **group;
-
-	if (!chunk->groups)
-		return NULL;
-	group = chunk->groups[slot / KSM_GROUP_SLOTS];
-	return group ? group + slot % KSM_GROUP_SLOTS : NULL;
-}
-
 /**
  * ksm_chunk_init() - make a chunk of empty pages
  * @chunk: the chunk
@@ -88,45 +79,21 @@ void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
 	chunk->nr[KSM_PAGE_EMPTY] = KSM_CHUNK_PAGES;
 }
 
-/* Frees a group, and the directory if it was the last one. */
-static void ksm_chunk_drop_group(struct ksm_chunk *chunk, unsigned int group,
-				 const struct ksm_mem_ops *mem)
-{
-	unsigned int at;
-
-	mem->free(chunk->groups[group]);
-	chunk->groups[group] = NULL;
-	for (at = 0; at < KSM_CHUNK_GROUPS; at++) {
-		if (chunk->groups[at])
-			return;
-	}
-	mem->free(chunk->groups);
-	chunk->groups = NULL;
-}
-
 /**
- * ksm_chunk_destroy() - make all pages empty and free what the chunk allocated
+ * ksm_chunk_destroy() - make all pages empty
  * @chunk: the chunk; none of its pages may be stable, as their mapping records
  *         would be lost, or a candidate, as its chain would be
- * @mem: allocator
  *
  * Context: caller serialises calls on @chunk and on its tallies.
  */
-void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem)
+void ksm_chunk_destroy(struct ksm_chunk *chunk)
 {
 	unsigned int at;
 
 	WARN_ON_ONCE(chunk->nr[KSM_PAGE_STABLE] || chunk->nr[KSM_PAGE_CANDIDATE]);
 	for (at = ksm_chunk_next(chunk, 0); at < KSM_CHUNK_PAGES;
 	     at = ksm_chunk_next(chunk, at + 1))
-		ksm_chunk_clear(chunk, at, mem);
-	/* Groups that were reserved and never used are still there. */
-	for (at = 0; at < KSM_CHUNK_GROUPS && chunk->groups; at++) {
-		if (chunk->groups[at])
-			ksm_chunk_drop_group(chunk, at, mem);
-	}
-	mem->free(chunk->groups);
-	chunk->groups = NULL;
+		ksm_chunk_clear(chunk, at);
 }
 
 /**
@@ -170,6 +137,8 @@ unsigned int ksm_chunk_age(const struct ksm_chunk *chunk, unsigned int slot)
  */
 u32 ksm_chunk_tag(const struct ksm_chunk *chunk, unsigned int slot)
 {
+	if (ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE)
+		return 0;
 	return chunk->rec[slot].packed >> KSM_REC_TAG_SHIFT;
 }
 
@@ -204,9 +173,14 @@ bool ksm_chunk_same_hash(const struct ksm_chunk *chunk, unsigned int slot,
 struct ksm_mapping *ksm_chunk_mapping(const struct ksm_chunk *chunk,
 				      unsigned int slot)
 {
-	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
+	const struct ksm_record *rec = &chunk->rec[slot];
+	u64 word;
 
-	return place ? *place : NULL;
+	if (ksm_chunk_state(chunk, slot) != KSM_PAGE_STABLE)
+		return NULL;
+	word = (u64)rec->link << 32 | (rec->packed & KSM_REC_TAG_MASK);
+	/* An arithmetic shift: the upper bits of the address are all like its topmost. */
+	return (void *)(long)((s64)word >> (KSM_REC_TAG_SHIFT - KSM_ADDRESS_SHIFT));
 }
 
 /**
@@ -250,35 +224,6 @@ unsigned int ksm_chunk_next(const struct ksm_chunk *chunk, unsigned int slot)
 bool ksm_chunk_is_empty(const struct ksm_chunk *chunk)
 {
 	return chunk->nr[KSM_PAGE_EMPTY] == KSM_CHUNK_PAGES;
-}
-
-/**
- * ksm_chunk_reserve() - make sure that a page can become stable
- * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1
- * @mem: allocator
- *
- * After this, ksm_chunk_set_stable() for @slot finds room for the mapping. That
- * ends when ksm_chunk_clear() takes away the last mapping of the same group (of
- * the same aligned %KSM_GROUP_SLOTS pages). A reservation that is not used needs
- * no undoing: it is some memory that the chunk keeps.
- *
- * Context: caller serialises calls on @chunk; may allocate.
- * Return: 0 or -ENOMEM.
- */
-int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
-		      const struct ksm_mem_ops *mem)
-{
-	struct ksm_mapping ***group;
-
-	if (!chunk->groups)
-		chunk->groups = mem->alloc(KSM_CHUNK_GROUPS * sizeof(*chunk->groups));
-	if (!chunk->groups)
-		return -ENOMEM;
-	group = &chunk->groups[slot / KSM_GROUP_SLOTS];
-	if (!*group)
-		*group = mem->alloc(KSM_GROUP_SLOTS * sizeof(**group));
-	return *group ? 0 : -ENOMEM;
 }
 
 /* A record in a chain may only be changed by the index that it is in. */
@@ -354,15 +299,15 @@ void ksm_chunk_withdraw(struct ksm_chunk *chunk, unsigned int slot)
  */
 ksm_ref_t *ksm_chunk_next_candidate(struct ksm_chunk *chunk, unsigned int slot)
 {
-	return &chunk->rec[slot].next;
+	return &chunk->rec[slot].link;
 }
 
 /**
  * ksm_chunk_set_stable() - a page is mapped to a KSM page
  * @chunk: the chunk
- * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; neither stable already nor a candidate,
- *        and reserved by ksm_chunk_reserve()
- * @mapping: its mapping record, not NULL; the caller keeps owning it
+ * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1; neither stable already nor a candidate
+ * @mapping: its mapping record, not NULL, its address a multiple of 8; the caller keeps
+ *           owning it
  *
  * Its age stays as it is; its hash is the KSM page's affair from now on.
  *
@@ -371,56 +316,39 @@ ksm_ref_t *ksm_chunk_next_candidate(struct ksm_chunk *chunk, unsigned int slot)
 void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping)
 {
-	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
+	u64 address = (s64)(long)mapping >> KSM_ADDRESS_SHIFT;
 
-	if (WARN_ON_ONCE(!place || *place || !mapping) ||
+	if (WARN_ON_ONCE(!mapping ||
+			 (unsigned long)mapping & ((1U << KSM_ADDRESS_SHIFT) - 1) ||
+			 ksm_chunk_state(chunk, slot) == KSM_PAGE_STABLE) ||
 	    ksm_chunk_is_chained(chunk, slot))
 		return;
-	*place = mapping;
+	chunk->rec[slot].link = address >> KSM_TAG_BITS;
 	ksm_chunk_set(chunk, slot,
-		      ksm_rec_pack(KSM_PAGE_STABLE, ksm_chunk_age(chunk, slot), 0));
-}
-
-/* Takes a mapping out of its place; frees the group if it was the last one. */
-static struct ksm_mapping *ksm_chunk_unmap(struct ksm_chunk *chunk,
-					   unsigned int slot,
-					   const struct ksm_mem_ops *mem)
-{
-	struct ksm_mapping **place = ksm_chunk_place(chunk, slot);
-	struct ksm_mapping *mapping = place ? *place : NULL;
-	unsigned int group = slot / KSM_GROUP_SLOTS;
-	unsigned int at;
-
-	if (!mapping)
-		return NULL;
-	*place = NULL;
-	for (at = 0; at < KSM_GROUP_SLOTS; at++) {
-		if (chunk->groups[group][at])
-			return mapping;
-	}
-	ksm_chunk_drop_group(chunk, group, mem);
-	return mapping;
+		      ksm_rec_pack(KSM_PAGE_STABLE, ksm_chunk_age(chunk, slot),
+				   address));
 }
 
 /**
  * ksm_chunk_clear() - forget what is known of a page
  * @chunk: the chunk
  * @slot: the page, 0 to %KSM_CHUNK_PAGES - 1, in any state but a candidate
- * @mem: allocator
  *
  * Its age becomes 0.
  *
- * Context: caller serialises calls on @chunk and on its tallies; may free memory.
+ * Context: caller serialises calls on @chunk and on its tallies.
  * Return: the mapping record of a page that was stable, now the caller's alone;
  * NULL if it was not.
  */
-struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
-				    const struct ksm_mem_ops *mem)
+struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot)
 {
+	struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
+
 	if (ksm_chunk_is_chained(chunk, slot))
 		return NULL;
 	ksm_chunk_set(chunk, slot, ksm_rec_pack(KSM_PAGE_EMPTY, 0, 0));
-	return ksm_chunk_unmap(chunk, slot, mem);
+	chunk->rec[slot].link = 0;
+	return mapping;
 }
 
 /**
@@ -457,18 +385,16 @@ unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk)
 static bool ksm_chunk_validate_slot(const struct ksm_chunk *chunk,
 				    unsigned int slot)
 {
-	const struct ksm_mapping *mapping = ksm_chunk_mapping(chunk, slot);
 	enum ksm_page_state state = ksm_chunk_state(chunk, slot);
+	u32 link = chunk->rec[slot].link;
 	u32 rec = chunk->rec[slot].packed;
 
 	return ksm_holds(state != KSM_PAGE_EMPTY || !rec,
 			 "record %u is empty and %x", slot, rec) &&
-	       ksm_holds(state == KSM_PAGE_CANDIDATE || !chunk->rec[slot].next,
-			 "record %u is %x and has a next one", slot, rec) &&
-	       ksm_holds(state != KSM_PAGE_STABLE || !(rec >> KSM_REC_TAG_SHIFT),
-			 "record %u is stable and %x", slot, rec) &&
-	       ksm_holds((state == KSM_PAGE_STABLE) == !!mapping,
-			 "record %u is %x, mapping %p", slot, rec, mapping);
+	       ksm_holds(state == KSM_PAGE_CANDIDATE || state == KSM_PAGE_STABLE ||
+			 !link, "record %u is %x and leads to %x", slot, rec, link) &&
+	       ksm_holds(state != KSM_PAGE_STABLE || ksm_chunk_mapping(chunk, slot),
+			 "record %u is stable and leads nowhere", slot);
 }
 
 /**

@@ -2,11 +2,11 @@
 /*
  * Page records of one chunk: an aligned 2 MiB run of an address space.
  *
- * A record is 8 bytes: the state, the age and 26 bits of the content hash, and of a
- * candidate which one comes after it (candidates.h). Only chunk.c packs and unpacks
- * it, and only chunk.c changes a state, counting each change in both tallies (the
- * domain's and the mm's). A stable page also has a mapping record, which lives in the
- * caller's memory and is found by slot.
+ * A record is 8 bytes: the state and the age; of a page that is not merged 26 bits of
+ * the content hash, and of a candidate which one comes after it (candidates.h); of a
+ * stable page where its mapping record is, which lives in the caller's memory. Only
+ * chunk.c packs and unpacks it, and only chunk.c changes a state, counting each change
+ * in both tallies (the domain's and the mm's).
  *
  * All calls on one chunk are serialised by the caller.
  */
@@ -18,21 +18,19 @@
 
 struct ksm_mapping;	/* opaque here: never dereferenced */
 
-/* Mapping pointers are kept in groups that exist only where pages merged. */
-#define KSM_GROUP_SLOTS		32U
-#define KSM_CHUNK_GROUPS	(KSM_CHUNK_PAGES / KSM_GROUP_SLOTS)
 #define KSM_AGE_MAX		15U
 /* So much of a hash is kept: the upper bits. */
 #define KSM_TAG_BITS		26
 
 /**
  * struct ksm_record - what is known of a page
- * @packed: private: state, age and tag
- * @next: private: of a candidate: the next one of its bucket; 0: none
+ * @packed: private: state, age, and the tag or the lower part of an address
+ * @link: private: of a candidate a ksm_ref_t, the next one of its bucket, 0: none; of a
+ *	stable page the upper part of the address
  */
 struct ksm_record {
 	u32 packed;
-	ksm_ref_t next;
+	u32 link;
 };
 
 /**
@@ -41,7 +39,6 @@ struct ksm_record {
  * @nr: private: records by state; the four sum up to KSM_CHUNK_PAGES
  * @total: private: tally of the domain
  * @own: private: tally of the mm
- * @groups: private: directory of mapping groups, NULL while nothing merged
  * @rec: private: the records
  */
 struct ksm_chunk {
@@ -49,13 +46,12 @@ struct ksm_chunk {
 	u16 nr[KSM_NR_PAGE_STATES];
 	struct ksm_tally *total;
 	struct ksm_tally *own;
-	struct ksm_mapping ***groups;
 	struct ksm_record rec[KSM_CHUNK_PAGES];
 };
 
 void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
 		    struct ksm_tally *own);
-void ksm_chunk_destroy(struct ksm_chunk *chunk, const struct ksm_mem_ops *mem);
+void ksm_chunk_destroy(struct ksm_chunk *chunk);
 
 enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,
 				    unsigned int slot);
@@ -71,16 +67,13 @@ unsigned int ksm_chunk_count(const struct ksm_chunk *chunk,
 unsigned int ksm_chunk_next(const struct ksm_chunk *chunk, unsigned int slot);
 bool ksm_chunk_is_empty(const struct ksm_chunk *chunk);
 
-int ksm_chunk_reserve(struct ksm_chunk *chunk, unsigned int slot,
-		      const struct ksm_mem_ops *mem);
 void ksm_chunk_set_volatile(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
 void ksm_chunk_set_candidate(struct ksm_chunk *chunk, unsigned int slot, u64 hash);
 void ksm_chunk_withdraw(struct ksm_chunk *chunk, unsigned int slot);
 ksm_ref_t *ksm_chunk_next_candidate(struct ksm_chunk *chunk, unsigned int slot);
 void ksm_chunk_set_stable(struct ksm_chunk *chunk, unsigned int slot,
 			  struct ksm_mapping *mapping);
-struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot,
-				    const struct ksm_mem_ops *mem);
+struct ksm_mapping *ksm_chunk_clear(struct ksm_chunk *chunk, unsigned int slot);
 unsigned int ksm_chunk_youngest(const struct ksm_chunk *chunk);
 void ksm_chunk_grow_older(struct ksm_chunk *chunk, unsigned int slot);
 bool ksm_chunk_validate(const struct ksm_chunk *chunk);

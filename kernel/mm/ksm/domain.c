@@ -192,8 +192,8 @@ void ksm_domain_refused(struct ksm_domain *domain, struct mm_struct *mm,
  * ksm_domain_metadata - how much memory the engine takes for a domain
  * @domain: the domain
  *
- * Page records, candidate entries, stable nodes, mapping records and pointers to
- * them. The stable index' buckets are left out.
+ * Page records, candidate entries, stable nodes, mapping records and their anchors.
+ * The stable index' buckets are left out.
  *
  * Context: Any; without ksm_scan_mutex the sum may be a little out of date.
  * Return: bytes.
@@ -207,7 +207,8 @@ unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 	bytes = READ_ONCE(domain->nr_chunks) * sizeof(struct ksm_mm_chunk);
 	bytes += READ_ONCE(stats->nodes) * sizeof(struct ksm_stable_node);
 	bytes += READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) *
-		 (sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *));
+		 sizeof(struct ksm_mapping);
+	bytes += READ_ONCE(domain->nr_anchors) * sizeof(struct ksm_anchor);
 	for (nid = 0; nid < domain->nr_nodes; nid++)
 		/* A little out of date is good enough. */
 		bytes += data_race(ksm_candidates_bytes(&domain->node[nid].candidates));

@@ -74,6 +74,7 @@ struct ksm_domain_node {
  * @chunks: chunk id -> struct ksm_mm_chunk
  * @finder: finds in @chunks for the candidate indexes
  * @nr_chunks: how many there are
+ * @nr_anchors: anchors of all these chunks
  * @huge_splits: huge pages split to merge some of them, ever
  * @huge_merged: pages of those that were merged, ever
  * @idle: stable nodes without sharers
@@ -91,6 +92,7 @@ struct ksm_domain {
 	struct xarray chunks;
 	struct ksm_chunk_finder finder;
 	unsigned long nr_chunks;
+	unsigned long nr_anchors;
 	u64 huge_splits;
 	u64 huge_merged;
 	struct list_head idle;

@@ -97,7 +97,7 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 	struct page *page;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	mapping = ksm_mapping_new(s->mc, s->slot);
+	mapping = ksm_mapping_new();
 	if (!mapping)
 		return KSM_REFUSED_NOMEM;
 	mmap_read_lock(mm);
@@ -108,7 +108,8 @@ enum ksm_refusal ksm_join_adopt(struct ksm_scanned *s)
 		node = ksm_kpage_node(page);
 		orphan = !node && PageKsm(page);
 		if (node) {
-			ksm_mapping_attach(mapping, node, vma->anon_vma,
+			ksm_mapping_attach(mapping, s->mc, s->slot, node,
+					   vma->anon_vma,
 					   linear_page_index(vma, addr));
 			why = KSM_REFUSED_NONE;
 		}

@@ -42,6 +42,7 @@ struct ksm_mm_slot {
  * @c: the page records
  * @owner: the registered mm it belongs to
  * @start: address of the chunk's first page
+ * @anchors: where reverse mapping finds the merged pages: struct ksm_anchor
  * @has_like: pages that had a like when last looked at, and were not merged with it
  * @was_huge: pages of huge pages that were split here, and not merged since
  *
@@ -51,6 +52,7 @@ struct ksm_mm_chunk {
 	struct ksm_chunk c;
 	struct ksm_mm_slot *owner;
 	unsigned long start;
+	struct hlist_head anchors;
 	DECLARE_BITMAP(has_like, KSM_CHUNK_PAGES);
 	DECLARE_BITMAP(was_huge, KSM_CHUNK_PAGES);
 };
@@ -78,22 +80,39 @@ struct ksm_stable_node {
 };
 
 /**
+ * struct ksm_anchor - where reverse mapping finds merged pages of one chunk
+ * @in_chunk: place in the chunk's list, or in that of the spare ones
+ * @anon_vma: where the rmap walk looks; a reference is held
+ * @pgoff: index in @anon_vma of the chunk's first page, were it mapped like these, so
+ *	that the walk visits only VMAs that can map them
+ * @chunk: the chunk
+ * @id: names the anchor in a mapping record
+ * @users: mapping records that name it
+ *
+ * Nearly always one does for all pages of a chunk. It is fixed while a record that is
+ * listed names it, and under ksm_scan_mutex otherwise.
+ */
+struct ksm_anchor {
+	struct hlist_node in_chunk;
+	struct anon_vma *anon_vma;
+	unsigned long pgoff;
+	struct ksm_mm_chunk *chunk;
+	u32 id;
+	u32 users;
+};
+
+/**
  * struct ksm_mapping - one sharer of a KSM page ("rmap_item" in mainline)
  * @sharer: place in the node's list; under the KSM page's lock
  * @node: the KSM page it shares; fixed while listed
- * @anon_vma: where the rmap walk looks; a reference is held
- * @pgoff: the index of the page in @anon_vma, so that the walk visits only
- *	VMAs that can map it
- * @chunk: the chunk whose record it belongs to
- * @slot: which record
+ * @anchor: id of its anchor, see ksm_anchor_of(); 0 until it shares a page
+ * @slot: which record of the anchor's chunk leads here
  */
 struct ksm_mapping {
 	struct hlist_node sharer;
 	struct ksm_stable_node *node;
-	struct anon_vma *anon_vma;
-	unsigned long pgoff;
-	struct ksm_mm_chunk *chunk;
-	unsigned int slot;
+	u32 anchor;
+	u16 slot;
 };
 
 /* What /proc shows of an mm follows its tally. Under ksm_scan_mutex. */

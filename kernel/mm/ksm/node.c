@@ -13,6 +13,7 @@
 #include <linux/swap.h>
 #include <trace/events/ksm.h>
 
+#include "anchor.h"
 #include "kpage.h"
 #include "node.h"
 
@@ -32,7 +33,7 @@ int __init ksm_node_init(void)
 				       sizeof(struct ksm_stable_node), 0, 0, NULL);
 	mapping_cache = kmem_cache_create("ksm_mapping",
 					  sizeof(struct ksm_mapping), 0, 0, NULL);
-	if (node_cache && mapping_cache)
+	if (node_cache && mapping_cache && !ksm_anchor_init())
 		return 0;
 	ksm_node_exit();
 	return -ENOMEM;
@@ -41,6 +42,7 @@ int __init ksm_node_init(void)
 /** ksm_node_exit - free the caches, if there are any */
 void ksm_node_exit(void)
 {
+	ksm_anchor_exit();
 	kmem_cache_destroy(mapping_cache);
 	kmem_cache_destroy(node_cache);
 }
@@ -108,6 +110,13 @@ void ksm_node_insert(struct ksm_stable_node *node, int nid, u64 hash,
 	list_add(&node->idle, &domain->idle);
 }
 
+/* Free a record that no node lists any more. */
+static void mapping_release(struct ksm_mapping *mapping, struct ksm_anchor *anchor)
+{
+	ksm_anchor_put(anchor);
+	kmem_cache_free(mapping_cache, mapping);
+}
+
 /* Free a node that no page points to any more, and its records. */
 static void node_remove(struct ksm_stable_node *node)
 {
@@ -117,13 +126,13 @@ static void node_remove(struct ksm_stable_node *node)
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	hlist_for_each_entry_safe(mapping, next, &node->sharers, sharer) {
+		struct ksm_anchor *anchor = ksm_anchor_of(mapping);
+
 		ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
 				  &domain->stats);
-		ksm_chunk_clear(&mapping->chunk->c, mapping->slot,
-				&ksm_kernel_mem);
-		ksm_slot_publish(mapping->chunk->owner);
-		put_anon_vma(mapping->anon_vma);
-		ksm_mapping_free(mapping);
+		ksm_chunk_clear(&anchor->chunk->c, mapping->slot);
+		ksm_slot_publish(anchor->chunk->owner);
+		mapping_release(mapping, anchor);
 		cond_resched();
 	}
 	trace_ksm_remove_ksm_page(node->kpfn);
@@ -178,33 +187,33 @@ void ksm_node_move(struct ksm_stable_node *node, int nid)
 
 /**
  * ksm_mapping_new - make a record for a page that is about to be merged
- * @mc: its chunk
- * @slot: its slot in the chunk
  *
- * Return: the record, or NULL without memory; the chunk has room for it.
+ * Context: ksm_scan_mutex held. May sleep.
+ * Return: the record, or NULL without memory.
  */
-struct ksm_mapping *ksm_mapping_new(struct ksm_mm_chunk *mc, unsigned int slot)
+struct ksm_mapping *ksm_mapping_new(void)
 {
-	struct ksm_mapping *mapping;
+	struct ksm_mapping *mapping = kmem_cache_zalloc(mapping_cache, GFP_RECORD);
 
-	if (ksm_chunk_reserve(&mc->c, slot, &ksm_kernel_mem))
+	if (mapping && !ksm_anchor_reserve()) {
+		kmem_cache_free(mapping_cache, mapping);
 		return NULL;
-	mapping = kmem_cache_zalloc(mapping_cache, GFP_RECORD);
-	if (!mapping)
-		return NULL;
-	mapping->chunk = mc;
-	mapping->slot = slot;
+	}
 	return mapping;
 }
 
 /**
- * ksm_mapping_free - free a record that shares nothing
+ * ksm_mapping_free - free a record that was not attached to anything
  * @mapping: the record, or NULL
+ *
+ * Context: ksm_scan_mutex held.
  */
 void ksm_mapping_free(struct ksm_mapping *mapping)
 {
-	if (mapping)
-		kmem_cache_free(mapping_cache, mapping);
+	if (!mapping)
+		return;
+	ksm_anchor_unreserve();
+	kmem_cache_free(mapping_cache, mapping);
 }
 
 /* Give a record to a node. The node's page is locked by the caller. */
@@ -222,25 +231,25 @@ static void mapping_list(struct ksm_mapping *mapping, struct ksm_stable_node *no
 
 /**
  * ksm_mapping_attach - a page now maps a KSM page
- * @mapping: the record, from ksm_mapping_new()
+ * @mapping: a record from ksm_mapping_new(), its own from now on
+ * @mc: the page's chunk
+ * @slot: its slot in the chunk
  * @node: the KSM page's node, in an index
- * @anon_vma: where reverse mapping finds the PTE; a reference is taken
+ * @anon_vma: where reverse mapping finds the PTE
  * @pgoff: the page's index there
  *
  * Context: ksm_scan_mutex and the KSM page's lock held, and mmap_lock, which
- * keeps @anon_vma until the reference is taken.
+ * keeps @anon_vma until a reference is taken.
  */
-void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *node,
+void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_mm_chunk *mc,
+			unsigned int slot, struct ksm_stable_node *node,
 			struct anon_vma *anon_vma, unsigned long pgoff)
 {
-	struct ksm_mm_chunk *mc = mapping->chunk;
-
-	get_anon_vma(anon_vma);
-	mapping->anon_vma = anon_vma;
-	mapping->pgoff = pgoff;
-	ksm_domain_withdraw(node->domain, mc, mapping->slot);
+	mapping->anchor = ksm_anchor_get(mc, anon_vma, pgoff - slot)->id;
+	mapping->slot = slot;
+	ksm_domain_withdraw(node->domain, mc, slot);
 	/* In this order readers without a lock never see more shared than stable. */
-	ksm_chunk_set_stable(&mc->c, mapping->slot, mapping);
+	ksm_chunk_set_stable(&mc->c, slot, mapping);
 	mapping_list(mapping, node);
 	ksm_slot_publish(mc->owner);
 }
@@ -288,7 +297,7 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 	lockdep_assert_held(&ksm_scan_mutex);
 	if (ksm_chunk_state(&mc->c, slot) != KSM_PAGE_STABLE) {
 		ksm_domain_withdraw(mc->owner->domain, mc, slot);
-		ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
+		ksm_chunk_clear(&mc->c, slot);
 		return;
 	}
 	mapping = ksm_chunk_mapping(&mc->c, slot);
@@ -302,11 +311,10 @@ void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot)
 		return;
 	}
 	mapping_detach(mapping);
-	put_anon_vma(mapping->anon_vma);
 	ksm_kpage_unlock_put(page);
-	ksm_chunk_clear(&mc->c, slot, &ksm_kernel_mem);
+	ksm_chunk_clear(&mc->c, slot);
 	ksm_slot_publish(mc->owner);
-	ksm_mapping_free(mapping);
+	mapping_release(mapping, ksm_anchor_of(mapping));
 }
 
 static bool node_is_in_chain(const struct ksm_stable_node *node)

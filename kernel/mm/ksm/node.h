@@ -15,9 +15,10 @@ void ksm_node_insert(struct ksm_stable_node *node, int nid, u64 hash,
 void ksm_node_remove_stale(struct ksm_stable_node *node);
 void ksm_node_move(struct ksm_stable_node *node, int nid);
 
-struct ksm_mapping *ksm_mapping_new(struct ksm_mm_chunk *mc, unsigned int slot);
+struct ksm_mapping *ksm_mapping_new(void);
 void ksm_mapping_free(struct ksm_mapping *mapping);
-void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_stable_node *node,
+void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_mm_chunk *mc,
+			unsigned int slot, struct ksm_stable_node *node,
 			struct anon_vma *anon_vma, unsigned long pgoff);
 void ksm_mapping_move(struct ksm_mapping *mapping, struct ksm_stable_node *node);
 void ksm_record_drop(struct ksm_mm_chunk *mc, unsigned int slot);

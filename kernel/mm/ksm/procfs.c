@@ -15,7 +15,7 @@
 #define RECORD_BYTES	(DIV_ROUND_UP(sizeof(struct ksm_mm_chunk), KSM_CHUNK_PAGES) + \
 			 CANDIDATE_BYTES)
 /* And for a merged one, besides. */
-#define MAPPING_BYTES	(sizeof(struct ksm_mapping) + sizeof(struct ksm_mapping *))
+#define MAPPING_BYTES	sizeof(struct ksm_mapping)
 
 /* As mainline counts it: all that is merged, the first of its kind included. */
 static long process_profit(struct mm_struct *mm)

@@ -300,7 +300,8 @@ static void chunk_free(struct ksm_mm_chunk *mc)
 	lockdep_assert_held(&ksm_scan_mutex);
 	xa_erase(&slot->chunks, chunk_number(mc->start));
 	xa_erase(&slot->domain->chunks, mc->c.id);
-	ksm_chunk_destroy(&mc->c, &ksm_kernel_mem);
+	WARN_ON_ONCE(!hlist_empty(&mc->anchors));
+	ksm_chunk_destroy(&mc->c);
 	kmem_cache_free(chunk_cache, mc);
 	WRITE_ONCE(slot->domain->nr_chunks, slot->domain->nr_chunks - 1);
 }

@@ -11,6 +11,7 @@
 #include <linux/vmstat.h>
 
 #include "../internal.h"
+#include "anchor.h"
 #include "kpage.h"
 
 static bool walk_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
@@ -33,20 +34,20 @@ static bool walk_lock(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
 static bool walk_mapping(struct folio *folio, struct ksm_mapping *mapping,
 			 struct rmap_walk_control *rwc)
 {
-	struct anon_vma *anon_vma = mapping->anon_vma;
+	const struct ksm_anchor *anchor = ksm_anchor_of(mapping);
+	unsigned long pgoff = anchor->pgoff + mapping->slot;
+	struct anon_vma *anon_vma = anchor->anon_vma;
 	struct anon_vma_chain *avc;
 	bool more = true;
 
 	if (!walk_lock(anon_vma, rwc))
 		return false;
-	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, mapping->pgoff,
-				       mapping->pgoff) {
+	anon_vma_interval_tree_foreach(avc, &anon_vma->rb_root, pgoff, pgoff) {
 		struct vm_area_struct *vma = avc->vma;
 		unsigned long addr;
 
 		cond_resched();
-		addr = vma->vm_start +
-			((mapping->pgoff - vma->vm_pgoff) << PAGE_SHIFT);
+		addr = vma->vm_start + ((pgoff - vma->vm_pgoff) << PAGE_SHIFT);
 		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
 			continue;
 		more = rwc->rmap_one(folio, vma, addr, rwc->arg) &&

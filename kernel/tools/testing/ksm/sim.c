@@ -5,7 +5,7 @@
 #include "harness.h"
 #include "sim.h"
 
-/* Pages are spread over their chunk, so that several mapping groups are used. */
+/* Pages are spread over their chunk. */
 u32 sim_slot(u32 page)
 {
 	return page % SIM_SLOTS * (KSM_CHUNK_PAGES / SIM_SLOTS);
@@ -128,11 +128,8 @@ static struct sim_kpage *kpage_of(struct ksm_copy *copy)
 
 static struct ksm_mapping *mapping_new(struct sim *sim, u32 page)
 {
-	struct ksm_mapping *mapping;
+	struct ksm_mapping *mapping = harness_mem.alloc(sizeof(*mapping));
 
-	if (ksm_chunk_reserve(sim_chunk(sim, page), sim_slot(page), &harness_mem))
-		return NULL;
-	mapping = harness_mem.alloc(sizeof(*mapping));
 	if (mapping)
 		mapping->page = page;
 	return mapping;
@@ -162,8 +159,8 @@ static void detach(struct sim *sim, struct ksm_mapping *mapping)
 {
 	list_del(&mapping->sharer);
 	ksm_chain_unshare(&mapping->kpage->copy, sim->limit, &sim->stats);
-	CHECK(ksm_chunk_clear(sim_chunk(sim, mapping->page), sim_slot(mapping->page),
-			      &harness_mem) == mapping, "another mapping");
+	CHECK(ksm_chunk_clear(sim_chunk(sim, mapping->page),
+			      sim_slot(mapping->page)) == mapping, "another mapping");
 	harness_mem.free(mapping);
 }
 
@@ -189,7 +186,7 @@ static void drop_record(struct sim *sim, u32 page)
 		return;
 	}
 	withdraw(sim, page);
-	ksm_chunk_clear(chunk, sim_slot(page), &harness_mem);
+	ksm_chunk_clear(chunk, sim_slot(page));
 }
 
 /* Looks for a copy with room and the content; @full as in the engine. */
@@ -376,7 +373,7 @@ void sim_exit(struct sim *sim, u32 mm)
 		drop_record(sim, page);
 	for (at = mm * SIM_CHUNKS; at < (mm + 1) * SIM_CHUNKS; at++) {
 		CHECK(ksm_chunk_is_empty(&sim->chunk[at]), "records are left");
-		ksm_chunk_destroy(&sim->chunk[at], &harness_mem);
+		ksm_chunk_destroy(&sim->chunk[at]);
 		init_chunk(sim, at);
 	}
 	CHECK(!ksm_tally_tracked(&sim->own[mm]), "the mm still has pages");
@@ -426,7 +423,7 @@ void sim_end(struct sim *sim)
 	sim_prune(sim);
 	CHECK(list_empty(&sim->kpages), "KSM pages are left");
 	for (at = 0; at < ARRAY_SIZE(sim->chunk); at++)
-		ksm_chunk_destroy(&sim->chunk[at], &harness_mem);
+		ksm_chunk_destroy(&sim->chunk[at]);
 	ksm_candidates_destroy(&sim->candidates);
 	ksm_index_destroy(&sim->index);
 }

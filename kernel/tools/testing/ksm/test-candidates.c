@@ -241,7 +241,7 @@ static void model_end(struct model *model)
 	ksm_candidates_destroy(&model->table);
 	for (page = 0; page < NR_CHUNKS; page++) {
 		CHECK(ksm_chunk_validate(&model->chunk[page]), "validate");
-		ksm_chunk_destroy(&model->chunk[page], &harness_mem);
+		ksm_chunk_destroy(&model->chunk[page]);
 	}
 }
 
@@ -368,18 +368,17 @@ static void misuse_warns_and_changes_nothing(void)
 	struct model *model = model_new();
 	struct ksm_candidates *table = &model->table;
 	struct ksm_chunk *chunk = &model->chunk[0];
-	int mapping;
+	u64 mapping;
 
 	model_add(model, 7, 1);
 	EXPECT_WARNINGS(1, CHECK(ksm_candidates_add(table, chunk, 7, 1) == -EINVAL,
 				 "added twice"));
-	CHECK(!ksm_chunk_reserve(chunk, 8, &harness_mem), "reserve");
 	ksm_chunk_set_stable(chunk, 8, (struct ksm_mapping *)&mapping);
 	EXPECT_WARNINGS(1, CHECK(ksm_candidates_add(table, chunk, 8, 1) == -EINVAL,
 				 "added a stable page"));
 	CHECK(!ksm_candidates_del(table, chunk, 8), "deleted a stable page");
 	CHECK(!ksm_candidates_del(table, chunk, 9), "deleted an empty page");
-	ksm_chunk_clear(chunk, 8, &harness_mem);
+	ksm_chunk_clear(chunk, 8);
 	check_search(model, 1);
 	CHECK(table->count == 1 && ksm_candidates_validate(table), "validate");
 	EXPECT_WARNINGS(1, ksm_candidates_destroy(table));

@@ -25,7 +25,7 @@ struct model {
 	struct ksm_tally total;
 	struct ksm_tally own[NR_MMS];
 	/* Mapping records are opaque to chunk.c: any address will do. */
-	char mapping[NR_CHUNKS][KSM_CHUNK_PAGES];
+	u64 mapping[NR_CHUNKS][KSM_CHUNK_PAGES];
 };
 
 static struct model *model_new(void)
@@ -121,7 +121,7 @@ static void clear_page(struct model *model, u32 nr, u32 slot)
 	struct ksm_mapping *was = model->page[nr][slot].mapping;
 
 	withdraw(model, nr, slot);
-	CHECK(ksm_chunk_clear(&model->chunk[nr], slot, &harness_mem) == was,
+	CHECK(ksm_chunk_clear(&model->chunk[nr], slot) == was,
 	      "clear returned another mapping");
 	memset(&model->page[nr][slot], 0, sizeof(model->page[nr][slot]));
 }
@@ -129,17 +129,9 @@ static void clear_page(struct model *model, u32 nr, u32 slot)
 static void make_stable(struct model *model, u32 nr, u32 slot)
 {
 	struct page *page = &model->page[nr][slot];
-	u64 failed = harness_mem_failed();
 
 	if (page->state == KSM_PAGE_STABLE)
 		return;
-	if (ksm_chunk_reserve(&model->chunk[nr], slot, &harness_mem)) {
-		CHECK(harness_mem_failed() > failed, "no reason for -ENOMEM");
-		return;
-	}
-	/* Pages that are not stable may change meanwhile. */
-	if (model->page[nr][slot ^ 1].state != KSM_PAGE_STABLE)
-		clear_page(model, nr, slot ^ 1);
 	withdraw(model, nr, slot);
 	page->state = KSM_PAGE_STABLE;
 	page->mapping = mapping_of(model, nr, slot);
@@ -181,15 +173,15 @@ static void random_step(struct model *model, u32 nr, u32 slot, u32 what)
 	}
 }
 
-static void walk(unsigned long steps, u32 fail_one_in)
+static void equals_model(void)
 {
+	unsigned long steps = harness_steps(30000);
 	struct model *model = model_new();
 	u32 nr, slot, span;
 
-	harness_mem_fail_one_in(fail_one_in);
 	for (harness_step = 0; harness_step < steps; harness_step++) {
 		nr = rnd_below(NR_CHUNKS);
-		/* Long times on few pages, so that groups empty and fill. */
+		/* Long times on few pages, so that each goes through all states. */
 		span = harness_step / 1000 % 2 ? KSM_CHUNK_PAGES : 40;
 		slot = rnd_below(span);
 		random_step(model, nr, slot, rnd_below(7));
@@ -204,24 +196,11 @@ static void walk(unsigned long steps, u32 fail_one_in)
 			if (model->page[nr][slot].state != KSM_PAGE_VOLATILE)
 				clear_page(model, nr, slot);
 		}
-		ksm_chunk_destroy(&model->chunk[nr], &harness_mem);
+		ksm_chunk_destroy(&model->chunk[nr]);
 		memset(model->page[nr], 0, sizeof(model->page[nr]));
 	}
 	check_counts(model);
 	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
-}
-
-static void equals_model(void)
-{
-	walk(harness_steps(30000), 0);
-}
-
-static void equals_model_when_allocations_fail(void)
-{
-	unsigned long steps = harness_steps(30000);
-
-	walk(steps, 3);
-	CHECK(harness_mem_failed() || steps < 1000, "no allocation failed");
 }
 
 /* Each bit of the hash that is kept makes a difference, and no other. */
@@ -241,14 +220,13 @@ static void every_hash_bit_counts(void)
 		CHECK(ksm_chunk_same_hash(chunk, 10, other) == (bit < 38), "bit %u", bit);
 	}
 	CHECK(!ksm_chunk_same_hash(chunk, 8, 0), "an empty page has a hash");
-	CHECK(!ksm_chunk_reserve(chunk, 9, &harness_mem), "reserve");
 	ksm_chunk_set_stable(chunk, 9, mapping_of(model, 0, 9));
 	CHECK(!ksm_chunk_same_hash(chunk, 9, 0), "a stable page has a hash");
 	CHECK(!ksm_chunk_same_hash(chunk, 9, hash), "a stable page has a hash");
-	ksm_chunk_clear(chunk, 9, &harness_mem);
+	ksm_chunk_clear(chunk, 9);
 	ksm_chunk_withdraw(chunk, 10);
 	CHECK(ksm_chunk_same_hash(chunk, 10, hash), "withdrawn, and the hash is gone");
-	ksm_chunk_destroy(chunk, &harness_mem);
+	ksm_chunk_destroy(chunk);
 }
 
 /* Ages of all values beside all states; the neighbours keep theirs. */
@@ -259,7 +237,6 @@ static void age_saturates_and_survives(void)
 	unsigned int age;
 
 	CHECK(KSM_AGE_MAX == 15, "%u", KSM_AGE_MAX);
-	CHECK(!ksm_chunk_reserve(chunk, 100, &harness_mem), "reserve");
 	for (age = 0; age <= KSM_AGE_MAX + 3; age++) {
 		unsigned int want = age < KSM_AGE_MAX ? age : KSM_AGE_MAX;
 
@@ -273,7 +250,7 @@ static void age_saturates_and_survives(void)
 	CHECK(ksm_chunk_age(chunk, 100) == KSM_AGE_MAX, "withdrawn, and not old");
 	ksm_chunk_set_stable(chunk, 100, mapping_of(model, 0, 100));
 	CHECK(ksm_chunk_age(chunk, 100) == KSM_AGE_MAX, "stable lost its age");
-	ksm_chunk_clear(chunk, 100, &harness_mem);
+	ksm_chunk_clear(chunk, 100);
 	CHECK(!ksm_chunk_age(chunk, 100), "an empty page has an age");
 	ksm_chunk_grow_older(chunk, 100);
 	CHECK(!ksm_chunk_age(chunk, 100), "an empty page grew older");
@@ -288,7 +265,7 @@ static void age_saturates_and_survives(void)
 	ksm_chunk_set_volatile(chunk, 100, 0);
 	CHECK(ksm_chunk_age(chunk, 100) == 2, "a candidate that changed lost its age");
 	CHECK(!ksm_chunk_age(chunk, 99) && !ksm_chunk_age(chunk, 101), "neighbours");
-	ksm_chunk_destroy(chunk, &harness_mem);
+	ksm_chunk_destroy(chunk);
 }
 
 static void misuse_warns_and_changes_nothing(void)
@@ -297,10 +274,8 @@ static void misuse_warns_and_changes_nothing(void)
 	struct ksm_chunk *chunk = &model->chunk[0];
 	struct ksm_mapping *mapping = mapping_of(model, 0, 3);
 
-	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
-	CHECK(!ksm_chunk_reserve(chunk, 3, &harness_mem), "reserve");
-	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3 + KSM_GROUP_SLOTS, mapping));
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, NULL));
+	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, (void *)mapping + 4));
 	CHECK(ksm_chunk_is_empty(chunk), "something is there");
 	ksm_chunk_set_stable(chunk, 3, mapping);
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 3, mapping));
@@ -311,7 +286,7 @@ static void misuse_warns_and_changes_nothing(void)
 	ksm_chunk_set_candidate(chunk, 4, 1);
 	*ksm_chunk_next_candidate(chunk, 4) = 12;
 	EXPECT_WARNINGS(1, ksm_chunk_set_volatile(chunk, 4, 2));
-	EXPECT_WARNINGS(1, CHECK(!ksm_chunk_clear(chunk, 4, &harness_mem), "a mapping"));
+	EXPECT_WARNINGS(1, CHECK(!ksm_chunk_clear(chunk, 4), "a mapping"));
 	EXPECT_WARNINGS(1, ksm_chunk_set_stable(chunk, 4, mapping));
 	CHECK(ksm_chunk_state(chunk, 4) == KSM_PAGE_CANDIDATE &&
 	      ksm_chunk_same_hash(chunk, 4, 1) &&
@@ -319,71 +294,49 @@ static void misuse_warns_and_changes_nothing(void)
 	*ksm_chunk_next_candidate(chunk, 4) = 0;
 	ksm_chunk_withdraw(chunk, 4);
 	EXPECT_WARNINGS(1, ksm_chunk_withdraw(chunk, 4));
-	ksm_chunk_clear(chunk, 4, &harness_mem);
+	ksm_chunk_clear(chunk, 4);
 	CHECK(ksm_chunk_mapping(chunk, 3) == mapping, "the mapping is lost");
 	CHECK(ksm_chunk_validate(chunk), "validate");
-	EXPECT_WARNINGS(1, ksm_chunk_destroy(chunk, &harness_mem));
+	EXPECT_WARNINGS(1, ksm_chunk_destroy(chunk));
 	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
 	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, 0, &model->total, model->own));
 	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, KSM_CHUNK_ID_MAX + 1, &model->total,
 					  model->own));
 }
 
-/* Memory exists for groups where something merged, and only then. */
-static void memory_follows_what_merged(void)
+/* A record takes 8 bytes, and a chunk nothing beside itself. */
+static void memory_is_the_records(void)
 {
-	struct model *model = model_new();
-	struct ksm_chunk *chunk = &model->chunk[0];
-	u64 directory = KSM_CHUNK_GROUPS * sizeof(void *);
-	u64 group = KSM_GROUP_SLOTS * sizeof(void *);
-	u32 slot;
+	struct ksm_chunk *chunk;
 
 	CHECK(sizeof(*chunk) <= KSM_CHUNK_PAGES * 8 + 64, "%zu bytes a chunk",
 	      sizeof(*chunk));
-	harness_note("%.2f bytes a record, %llu a group of %u merged pages",
-		     (double)sizeof(*chunk) / KSM_CHUNK_PAGES, group, KSM_GROUP_SLOTS);
-	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
-		ksm_chunk_set_volatile(chunk, slot, rnd());
-	CHECK(!harness_mem_bytes(), "%llu bytes", harness_mem_bytes());
-	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++) {
-		CHECK(!ksm_chunk_reserve(chunk, slot, &harness_mem), "reserve");
-		ksm_chunk_set_stable(chunk, slot, mapping_of(model, 0, slot));
-		CHECK(harness_mem_bytes() ==
-		      directory + (slot / KSM_GROUP_SLOTS + 1) * group,
-		      "%llu bytes at %u", harness_mem_bytes(), slot);
-	}
-	while (slot--) {
-		CHECK(ksm_chunk_clear(chunk, slot, &harness_mem), "no mapping");
-		CHECK(harness_mem_bytes() ==
-		      (slot ? directory + DIV_ROUND_UP(slot, KSM_GROUP_SLOTS) * group : 0),
-		      "%llu bytes at %u", harness_mem_bytes(), slot);
-	}
+	harness_note("%.2f bytes a record", (double)sizeof(*chunk) / KSM_CHUNK_PAGES);
 }
 
-static void reservation_fails_cleanly(void)
+/* All bits that an address may have, at both ends of the address space, come back. */
+static void every_address_bit_is_kept(void)
 {
 	struct model *model = model_new();
 	struct ksm_chunk *chunk = &model->chunk[0];
+	unsigned int bit, age;
 
-	harness_mem_fail_nth(1);
-	CHECK(ksm_chunk_reserve(chunk, 0, &harness_mem) == -ENOMEM, "no directory");
-	ksm_chunk_destroy(chunk, &harness_mem);
-	harness_mem_fail_nth(2);
-	CHECK(ksm_chunk_reserve(chunk, 0, &harness_mem) == -ENOMEM, "no group");
-	CHECK(ksm_chunk_validate(chunk), "validate");
-	CHECK(!ksm_chunk_mapping(chunk, 0), "a mapping in no group");
-	ksm_chunk_destroy(chunk, &harness_mem);
-	CHECK(!harness_mem_blocks(), "the directory is left");
-	/* Two groups reserved and not used: gone with the chunk. */
-	CHECK(!ksm_chunk_reserve(chunk, 0, &harness_mem), "reserve");
-	CHECK(!ksm_chunk_reserve(chunk, 511, &harness_mem), "reserve");
-	/* Clearing a page that is not stable leaves the reservation alone. */
-	ksm_chunk_set_volatile(chunk, 1, 1);
-	ksm_chunk_clear(chunk, 1, &harness_mem);
-	ksm_chunk_clear(chunk, 0, &harness_mem);
-	ksm_chunk_set_stable(chunk, 0, mapping_of(model, 0, 0));
-	CHECK(ksm_chunk_clear(chunk, 0, &harness_mem), "no mapping");
-	ksm_chunk_destroy(chunk, &harness_mem);
+	for (bit = 3; bit < 60; bit++) {
+		struct ksm_mapping *low = (void *)(1UL << bit), *high = (void *)-(1UL << bit);
+
+		for (age = 0; age < bit % (KSM_AGE_MAX + 1); age++)
+			ksm_chunk_grow_older(chunk, 7);
+		ksm_chunk_set_stable(chunk, 7, low);
+		ksm_chunk_set_stable(chunk, 8, high);
+		ksm_chunk_grow_older(chunk, 8);
+		CHECK(ksm_chunk_validate(chunk), "validate");
+		CHECK(ksm_chunk_mapping(chunk, 7) == low, "%p", ksm_chunk_mapping(chunk, 7));
+		CHECK(ksm_chunk_clear(chunk, 7) == low, "%p was not there", low);
+		CHECK(ksm_chunk_clear(chunk, 8) == high, "%p was not there", high);
+		CHECK(!ksm_chunk_mapping(chunk, 7), "still there");
+		ksm_chunk_set_volatile(chunk, 7, rnd());
+	}
+	ksm_chunk_destroy(chunk);
 }
 
 static void validate_finds_damage(void)
@@ -393,7 +346,6 @@ static void validate_finds_damage(void)
 
 	ksm_chunk_set_volatile(chunk, 1, ~0ULL);
 	ksm_chunk_set_candidate(chunk, 2, ~0ULL);
-	CHECK(!ksm_chunk_reserve(chunk, 3, &harness_mem), "reserve");
 	ksm_chunk_set_stable(chunk, 3, mapping_of(model, 0, 3));
 	CHECK(ksm_chunk_validate(chunk), "validate");
 #define BREAK(place, value)					\
@@ -406,20 +358,18 @@ static void validate_finds_damage(void)
 	} while (0)
 	BREAK(chunk->id, 0);
 	BREAK(chunk->id, KSM_CHUNK_ID_MAX + 1);
-	BREAK(chunk->rec[1].next, 1);
+	BREAK(chunk->rec[1].link, 1);
 	BREAK(chunk->rec[0].packed, 1 << 3);
-	BREAK(chunk->rec[3].packed, chunk->rec[3].packed | 1U << 31);
 	BREAK(chunk->rec[2].packed, KSM_PAGE_STABLE);
 	BREAK(chunk->rec[3].packed, KSM_PAGE_CANDIDATE);
 	BREAK(chunk->rec[2].packed, KSM_PAGE_VOLATILE);
-	BREAK(chunk->groups[0][3], NULL);
-	BREAK(chunk->groups[0][4], mapping_of(model, 0, 4));
+	BREAK(chunk->rec[3], ((struct ksm_record){ KSM_PAGE_STABLE, 0 }));
 	BREAK(chunk->nr[KSM_PAGE_EMPTY], 1);
 #undef BREAK
 	CHECK(ksm_chunk_validate(chunk), "validate");
-	ksm_chunk_clear(chunk, 3, &harness_mem);
+	ksm_chunk_clear(chunk, 3);
 	ksm_chunk_withdraw(chunk, 2);
-	ksm_chunk_destroy(chunk, &harness_mem);
+	ksm_chunk_destroy(chunk);
 }
 
 static void references_name_pages(void)
@@ -460,21 +410,19 @@ static void youngest_is_the_least_age(void)
 		      "age %u", age);
 	}
 	slot = rnd() % KSM_CHUNK_PAGES;
-	ksm_chunk_clear(chunk, slot, &harness_mem);
+	ksm_chunk_clear(chunk, slot);
 	CHECK(!ksm_chunk_youngest(chunk), "page %u is empty", slot);
-	ksm_chunk_destroy(chunk, &harness_mem);
+	ksm_chunk_destroy(chunk);
 }
 
 static const struct harness_test tests[] = {
 	{ "chunk: equals the model", equals_model },
-	{ "chunk: equals the model when allocations fail",
-	  equals_model_when_allocations_fail },
 	{ "chunk: every hash bit counts", every_hash_bit_counts },
 	{ "chunk: the age saturates and survives", age_saturates_and_survives },
 	{ "chunk: the youngest is the least age", youngest_is_the_least_age },
 	{ "chunk: misuse warns and changes nothing", misuse_warns_and_changes_nothing },
-	{ "chunk: memory follows what merged", memory_follows_what_merged },
-	{ "chunk: a reservation fails cleanly", reservation_fails_cleanly },
+	{ "chunk: memory is the records", memory_is_the_records },
+	{ "chunk: every bit of an address is kept", every_address_bit_is_kept },
 	{ "chunk: validate finds damage", validate_finds_damage },
 	{ "chunk: references name pages", references_name_pages },
 };
