@@ -190,8 +190,48 @@ static void test_unmerge_while_out(void)
 	area_check_each(p, PAGES, 10, "written");
 }
 
+static void move_page(char *from, char *to)
+{
+	void *p = mremap(from, page_size, page_size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, to);
+
+	must(p == to, "mremap: %m");
+}
+
+/*
+ * Neighbours that change places: where reverse mapping finds a page no longer follows
+ * from its address as for the one beside it.  One mapping that it does not find keeps
+ * all of them in memory.
+ */
+static void test_places_changed(void)
+{
+	char *p, *between = area_new(1);
+	size_t i, in;
+
+	memcg_enter();
+	swap_on(SWAP_BYTES);
+	p = area_same(PAGES, 1);
+	for (i = 0; i < PAGES; i += 4) {
+		move_page(page_at(p, i), between);
+		move_page(page_at(p, i + 1), page_at(p, i));
+		move_page(between, page_at(p, i + 1));
+	}
+	ksm_settle();
+	ksm_expect("200 copies", 1, PAGES - 1, 0, 0);
+	ksm_set("run", 0);
+	push_out(p, PAGES);
+	in = PAGES - area_count_swapped(p, PAGES);
+	must(!in, "%zu of %d pages are not found by reverse mapping", in, PAGES);
+	area_check_same(p, PAGES, 1, "swapped in");
+	ksm_settle();
+	area_fill_each(p, PAGES / 2, 5000);
+	area_check_each(p, PAGES / 2, 5000, "written");
+	area_check_same(page_at(p, PAGES / 2), PAGES / 2, 1, "not written");
+}
+
 static const struct ksm_case cases[] = {
 	{ "out_and_in", test_out_and_in, KSM_EXCLUSIVE },
+	{ "places_changed", test_places_changed, KSM_EXCLUSIVE },
 	{ "twice", test_twice, KSM_EXCLUSIVE },
 	{ "under_scan", test_under_scan, KSM_EXCLUSIVE },
 	{ "off_while_out", test_off_while_out, KSM_EXCLUSIVE },
