@@ -57,6 +57,11 @@ readonly LIBVIRT_KERNEL='^mergeable|^nosharepages|^query|^node-memory|^memory'
 readonly MIGRATIONS=(precopy/unix/plain postcopy/plain multifd/tcp/plain/none
     validate_uuid)
 
+# mawk waits for 4 KiB of a pipe unless it is told not to.
+AT_ONCE=()
+[[ $(awk -W version 2>&1 </dev/null) != mawk* ]] || AT_ONCE=(-W interactive)
+readonly AT_ONCE
+
 # record ok|fail|skip NAME [NOTE] - a result that no program printed
 record() {
     printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$TABLE"
@@ -76,7 +81,8 @@ tap() {
     {
         "$@" 2>"$file.err" </dev/null || printf '%d\n' $? >"$file.rc"
     } | tee "$file.tap" |
-        awk -v layer="$layer" -v out="$TABLE" -f "$SP_TOP/scripts/tap.awk"
+        awk "${AT_ONCE[@]}" -v layer="$layer" -v out="$TABLE" \
+            -f "$SP_TOP/scripts/tap.awk"
     after=$(grep -c '^fail' "$TABLE" || true)
     [[ ! -s $file.rc ]] || rc=$(cat "$file.rc")
     if ((rc != 0 && before == after)); then

@@ -126,15 +126,21 @@ find_leaks() {
     fi
 }
 
+# mawk waits for 4 KiB of a pipe unless it is told not to.
+case $(awk -W version 2>&1 </dev/null) in
+mawk*) at_once="-W interactive" ;;
+*) at_once= ;;
+esac
+
 # Gives the suite's results the numbers that follow, and ends the stream with
 # the plan; a suite that ended without its own plan is one more failure.
 run_suite() {
+    # shellcheck disable=SC2086 # two words or none, both times
     {
-        # shellcheck disable=SC2086 # two words or none
         "$bin/ksm_suite" -x $slow "$@" </dev/null
         echo "suite-status $?"
         [ $# -gt 0 ] || find_leaks
-    } | awk -v n="$count" '
+    } | awk $at_once -v n="$count" '
         /^1\.\.[0-9]+$/ { plan = 1; next }
         /^Bail out!/ { why = $0; next }
         /^suite-status / { status = $2; told = bad; next }
