@@ -242,7 +242,7 @@ static int give_back_interrupted(char *p, size_t pages, long us)
  */
 static void test_unmergeable_signal(void)
 {
-	const size_t pages = 4096;
+	const size_t pages = 2048;
 	int interrupted = 0, tries;
 	char *p;
 
@@ -252,7 +252,7 @@ static void test_unmergeable_signal(void)
 	for (tries = 0; !interrupted && tries < 12; tries++) {
 		area_advise(p, pages, MADV_MERGEABLE);
 		ksm_settle();
-		ksm_expect("4096 copies", 1, pages - 1, 0, 0);
+		ksm_expect("2048 copies", 1, pages - 1, 0, 0);
 		ksm_set("run", 0);
 		interrupted = give_back_interrupted(p, pages, 500 << tries);
 	}
