@@ -18,6 +18,7 @@ readonly RUNNER=$SP_TOP/tests/libvirt/run-tests.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export KSM=$work/ksm
+
 # make_knobs - with an advisor, which the runner switches off
 make_knobs() {
     mkdir -p "$KSM"
