@@ -4,7 +4,7 @@
 # `make test`: every test of the project, from fast to real.
 #
 # usage: test.sh [LAYER...]      default: layers docs fuzz unit qtest libvirt kernel
-#                                core vm e2e
+#                                core vm e2e e2e-long
 #
 #   layers   include arrows between the engine's files, style of the scripts
 #   docs     QEMU's manual with ours in it: no warning, nothing without description
@@ -27,8 +27,8 @@
 #   e2e-long the same under ksm-policy on a host that runs short of memory; they are
 #            migrated; their RAM is shared with other processes
 #
-# docs and then libvirt, and fuzz, run beside unit and qtest: they mostly keep one CPU
-# busy, or wait.
+# docs and then libvirt, and fuzz, run beside unit and qtest, and e2e beside kernel, core
+# and vm: each of them mostly keeps one CPU busy, or waits.
 #
 # Every program prints TAP.  One that dies, or whose plan does not match what
 # it ran, is a failure, and so is a layer that cannot be built.  Raw output is
@@ -41,9 +41,11 @@
 . "$(dirname "$0")/lib.sh"
 
 readonly RESULTS=$SP_TOP/build/test
-readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e)
-# Those that run beside others, one after the other in each lane, and those others
-readonly LANES=("docs libvirt" fuzz) BESIDE_WHAT=' layers unit qtest '
+readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e
+    e2e-long)
+# Layers in lanes: one after the other in each, all lanes of a stage at once; the
+# first lane is shown as it runs.  What is in no stage runs alone, at the end.
+readonly STAGES=("layers unit qtest|docs libvirt|fuzz" "kernel core vm|e2e e2e-long")
 # Where results go: one line each, a file for each lane
 TABLE=$RESULTS/results.tsv
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
@@ -369,7 +371,7 @@ run_layer() {
     printf '== %s: %d s\n' "$1" $((SECONDS - t0))
 }
 
-# run_lane NUMBER LAYER...
+# run_lane NAME LAYER... - its results go to a file of its own
 # shellcheck disable=SC2317
 run_lane() {
     local layer
@@ -381,56 +383,70 @@ run_lane() {
     done
 }
 
-# start_lane NUMBER LAYER... - in a process group of its own, so that an interrupted
+# start_lane NAME LAYER... - in a process group of its own, so that an interrupted
 # run takes all of it along
 start_lane() {
-    local number=$1
+    local name=$1
     shift
     say "$*: beside others, told when these are through"
     set -m
-    run_lane "$number" "$@" >"$RESULTS/lane-$number.log" 2>&1 </dev/null &
-    lanes[number]=$!
+    run_lane "$name" "$@" >"$RESULTS/lane-$name.log" 2>&1 </dev/null &
+    lanes[$name]=$!
     set +m
     # shellcheck disable=SC2064
     trap "kill -- ${lanes[*]/#/-} 2>/dev/null" EXIT
 }
 
-# start_lanes LAYER... - those of these that run beside others
-start_lanes() {
-    local i layer lane
-    for i in "${!LANES[@]}"; do
-        lane=()
-        for layer in ${LANES[i]}; do
-            [[ " $* " != *" $layer "* ]] || lane+=("$layer")
-        done
-        ((${#lane[@]} == 0)) || start_lane "$i" "${lane[@]}"
-    done
-}
-
 # join_lanes - their end and their results
 join_lanes() {
-    local i rc
-    for i in "${!lanes[@]}"; do
+    local name rc
+    for name in "${!lanes[@]}"; do
         rc=0
-        wait "${lanes[i]}" || rc=$?
-        cat "$RESULTS/lane-$i.log"
-        cat "$RESULTS/lane-$i.tsv" >>"$TABLE"
-        ((rc == 0)) || record fail "${LANES[i]}" "status $rc"
+        wait "${lanes[$name]}" || rc=$?
+        cat "$RESULTS/lane-$name.log"
+        cat "$RESULTS/lane-$name.tsv" >>"$TABLE"
+        ((rc == 0)) || record fail "$name and what follows it" "status $rc"
     done
     lanes=()
     trap - EXIT
 }
 
-# run_layers LAYER...
-run_layers() {
-    local layer lanes=()
-    start_lanes "$@"
-    for layer in "$@"; do
-        [[ " ${LANES[*]} " != *" $layer "* ]] || continue
-        [[ $BESIDE_WHAT == *" $layer "* ]] || join_lanes
+# choose LANE - set lane to those of its layers that are $wanted
+choose() {
+    local layer
+    lane=()
+    for layer in $1; do
+        [[ " $wanted " != *" $layer "* ]] || lane+=("$layer")
+    done
+}
+
+# run_stage LANE... - those of its layers that are wanted
+run_stage() {
+    local lane first layers layer
+    local -A lanes=()
+    choose "$1"
+    first=("${lane[@]}")
+    shift
+    for layers in "$@"; do
+        choose "$layers"
+        ((${#lane[@]} == 0)) || start_lane "${lane[0]}" "${lane[@]}"
+    done
+    for layer in "${first[@]}"; do
         run_layer "$layer"
     done
     join_lanes
+}
+
+# run_layers LAYER...
+run_layers() {
+    local stage layer lanes wanted=$*
+    for stage in "${STAGES[@]}"; do
+        IFS='|' read -ra lanes <<<"$stage"
+        run_stage "${lanes[@]}"
+    done
+    for layer in "$@"; do
+        [[ " ${STAGES[*]//|/ } " == *" $layer "* ]] || run_layer "$layer"
+    done
 }
 
 main() {
