@@ -141,6 +141,21 @@ int memcg_reclaim(size_t bytes)
 	return file_write(CGROUP_DIR "/memory.reclaim", text);
 }
 
+/* Reclaim may need many rounds. */
+void memcg_push_out(const char *p, size_t pages)
+{
+	size_t out = 0;
+	int n;
+
+	for (n = 0; n < 100 && out < pages * 7 / 8; n++) {
+		memcg_reclaim(pages * page_size * 4);
+		out = area_count_swapped(p, pages);
+	}
+	must(out > pages / 2,
+	     "after %d rounds of reclaim %zu of %zu pages are swapped out", n,
+	     out, pages);
+}
+
 long memcg_current(void)
 {
 	long bytes = file_number(CGROUP_DIR "/memory.current");

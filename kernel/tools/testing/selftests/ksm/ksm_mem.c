@@ -162,6 +162,15 @@ void area_free(char *area, size_t pages)
 	must_call(munmap(area, pages * page_size));
 }
 
+char *area_move(char *area, char *to, size_t pages)
+{
+	size_t bytes = pages * page_size;
+
+	must(mremap(area, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to,
+	     "mremap of %zu pages: %m", pages);
+	return to;
+}
+
 /* --- what the kernel says about a page ------------------------------------ */
 
 /* One 64-bit record of a /proc array; the file must be readable (root). */

@@ -167,9 +167,7 @@ static void test_moved_remapped(void)
 
 	need_two_nodes();
 	p = area_on(0, 20, 1);
-	q = mremap(p, 20 * page_size, 20 * page_size,
-		   MREMAP_MAYMOVE | MREMAP_FIXED, area_new(20));
-	must(q != MAP_FAILED, "mremap: %m");
+	q = area_move(p, area_new(20), 20);
 	r = area_on(0, 20, 1);
 	ksm_settle();
 	ksm_expect("20 remapped, 20 other", 1, 39, 0, 0);

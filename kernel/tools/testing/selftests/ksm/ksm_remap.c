@@ -12,12 +12,7 @@
 
 static char *move(char *p, size_t pages)
 {
-	char *to = area_new(pages), *q;
-
-	q = mremap(p, pages * page_size, pages * page_size,
-		   MREMAP_MAYMOVE | MREMAP_FIXED, to);
-	must(q == to, "mremap of %zu pages: %m", pages);
-	return q;
+	return area_move(p, area_new(pages), pages);
 }
 
 static void test_moved(void)

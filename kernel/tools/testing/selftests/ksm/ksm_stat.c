@@ -170,9 +170,7 @@ static void test_zero_leave(void)
 	area_free(page_at(p, 10), 10);
 	check_zero_pages("10 unmapped", 20, 20);
 	/* Moving unmerges first, as for merged pages. */
-	q = mremap(page_at(p, 20), 10 * page_size, 10 * page_size,
-		   MREMAP_MAYMOVE | MREMAP_FIXED, area_new(10));
-	must(q != MAP_FAILED, "mremap: %m");
+	q = area_move(page_at(p, 20), area_new(10), 10);
 	check_zero_pages("10 moved", 10, 10);
 	area_check_zero(q, 10, "moved");
 	area_advise(page_at(p, 30), 5, MADV_UNMERGEABLE);

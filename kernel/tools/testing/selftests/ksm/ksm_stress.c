@@ -89,17 +89,13 @@ static void replace_page(struct part *t, size_t i)
 
 static void move_page(struct part *t, size_t i)
 {
-	char *p = page_at(t->p, i), *away, *back;
+	char *p = page_at(t->p, i), *away;
 
 	pthread_mutex_lock(&hole);
-	away = mremap(p, page_size, page_size,
-		      MREMAP_MAYMOVE | MREMAP_FIXED, area_new(1));
-	must(away != MAP_FAILED, "mremap: %m");
+	away = area_move(p, area_new(1), 1);
 	page_check(away, t->seed[i], "moved away");
-	back = mremap(away, page_size, page_size,
-		      MREMAP_MAYMOVE | MREMAP_FIXED, p);
+	area_move(away, p, 1);
 	pthread_mutex_unlock(&hole);
-	must(back == p, "mremap back: %m");
 }
 
 static void unmerge_pages(struct part *t, size_t i)

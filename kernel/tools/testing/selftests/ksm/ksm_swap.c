@@ -12,21 +12,6 @@
 #define SWAP_BYTES	(64ul << 20)
 #define PAGES		200
 
-/* Ask until most of the area is out; reclaim may need several rounds. */
-static void push_out(char *p, size_t pages)
-{
-	size_t out = 0;
-	int n;
-
-	for (n = 0; n < 30 && out < pages; n++) {
-		memcg_reclaim(pages * page_size * 4);
-		out = area_count_swapped(p, pages);
-	}
-	must(out > pages / 2,
-	     "after 30 rounds of reclaim %zu of %zu pages are swapped out", out,
-	     pages);
-}
-
 struct pair {
 	struct gate *to_child, *to_parent;
 	char *p;
@@ -61,7 +46,7 @@ static void test_out_and_in(void)
 	ksm_settle();
 	ksm_expect("2 x 200 copies", 2, 2 * PAGES - 2, 0, 0);
 	ksm_set("run", 0);
-	push_out(s.p, PAGES);
+	memcg_push_out(s.p, PAGES);
 	gate_open(s.to_child, 1);
 	gate_wait(s.to_parent, 2);
 	area_check_same(s.p, PAGES, 1, "swapped in");
@@ -110,7 +95,7 @@ static void test_twice(void)
 	ksm_expect("2 x 200 copies", 2, 2 * PAGES - 2, 0, 0);
 	ksm_set("run", 0);
 	for (n = 1; n <= 2; n++) {
-		push_out(s.p, PAGES);
+		memcg_push_out(s.p, PAGES);
 		area_check_same(s.p, PAGES, 1, "in again");
 		gate_open(s.to_child, n);
 		gate_wait(s.to_parent, n + 1);
@@ -160,7 +145,7 @@ static void test_off_while_out(void)
 	p = area_same(PAGES, 1);
 	ksm_settle();
 	ksm_expect("200 copies", 1, PAGES - 1, 0, 0);
-	push_out(p, PAGES);
+	memcg_push_out(p, PAGES);
 	swap_off(dev);
 	must_eq("swapped pages after swapoff", area_count_swapped(p, PAGES), 0);
 	area_check_same(p, PAGES, 1, "after swapoff");
@@ -180,7 +165,7 @@ static void test_unmerge_while_out(void)
 	p = area_same(PAGES, 1);
 	ksm_settle();
 	ksm_expect("200 copies", 1, PAGES - 1, 0, 0);
-	push_out(p, PAGES);
+	memcg_push_out(p, PAGES);
 	area_advise(p, PAGES / 2, MADV_UNMERGEABLE);
 	ksm_set("run", 2);
 	ksm_expect("run=2", 0, 0, 0, 0);
@@ -188,14 +173,6 @@ static void test_unmerge_while_out(void)
 	must_eq("merged pages", area_count_ksm(p, PAGES), 0);
 	area_fill_each(p, PAGES, 10);
 	area_check_each(p, PAGES, 10, "written");
-}
-
-static void move_page(char *from, char *to)
-{
-	void *p = mremap(from, page_size, page_size,
-			 MREMAP_MAYMOVE | MREMAP_FIXED, to);
-
-	must(p == to, "mremap: %m");
 }
 
 /*
@@ -212,14 +189,14 @@ static void test_places_changed(void)
 	swap_on(SWAP_BYTES);
 	p = area_same(PAGES, 1);
 	for (i = 0; i < PAGES; i += 4) {
-		move_page(page_at(p, i), between);
-		move_page(page_at(p, i + 1), page_at(p, i));
-		move_page(between, page_at(p, i + 1));
+		area_move(page_at(p, i), between, 1);
+		area_move(page_at(p, i + 1), page_at(p, i), 1);
+		area_move(between, page_at(p, i + 1), 1);
 	}
 	ksm_settle();
 	ksm_expect("200 copies", 1, PAGES - 1, 0, 0);
 	ksm_set("run", 0);
-	push_out(p, PAGES);
+	memcg_push_out(p, PAGES);
 	in = PAGES - area_count_swapped(p, PAGES);
 	must(!in, "%zu of %d pages are not found by reverse mapping", in, PAGES);
 	area_check_same(p, PAGES, 1, "swapped in");

@@ -14,21 +14,6 @@
 
 #define SWAP_BYTES	(64ul << 20)
 
-/* Ask until most of the area is out; reclaim may need many rounds. */
-static void push_out(char *p, size_t pages)
-{
-	size_t out = 0;
-	int n;
-
-	for (n = 0; n < 100 && out < pages * 7 / 8; n++) {
-		memcg_reclaim(pages * page_size * 4);
-		out = area_count_swapped(p, pages);
-	}
-	must(out > pages / 2,
-	     "after %d rounds of reclaim %zu of %zu pages are swapped out", n,
-	     out, pages);
-}
-
 static long copies_made(void)
 {
 	return vmstat_of("ksm_swpin_copy");
@@ -57,7 +42,7 @@ static void own_pages(void *arg)
 	q = area_each(PAGES, 1);
 	gate_open(s->now, READY);
 	gate_wait(s->go, READ_AGAIN);
-	push_out(p, PAGES);
+	memcg_push_out(p, PAGES);
 	area_check_each(p, PAGES, 1, "of the owner, in again");
 	area_check_each(q, PAGES, 1, "of the owner, in again");
 	gate_open(s->now, READ_AGAIN);
@@ -183,7 +168,7 @@ static void test_copy_without_memory(void)
 	ksm_settle();
 	ksm_expect("200 copies", 1, pages - 1, 0, 0);
 	ksm_set("run", 0);
-	push_out(p, pages);
+	memcg_push_out(p, pages);
 	copies = copies_made();
 	failed = read_failing(p, pages);
 	copies = copies_made() - copies;

@@ -176,6 +176,8 @@ char *area_each(size_t pages, uint64_t seed);
 /* The same, every page present and full of zeros. */
 char *area_zeros(size_t pages);
 void area_free(char *area, size_t pages);
+/* mremap() to @to, which it replaces and returns. */
+char *area_move(char *area, char *to, size_t pages);
 void area_advise(char *area, size_t pages, int advice);
 
 void page_fill(void *page, uint64_t seed);
@@ -300,6 +302,8 @@ void swap_cleanup(void);
 void memcg_enter(void);
 /* Ask for @bytes to be reclaimed from it; returns 0 or -errno. */
 int memcg_reclaim(size_t bytes);
+/* Swap most of its memory at @p out; the case fails if that cannot be done. */
+void memcg_push_out(const char *p, size_t pages);
 /* Bytes charged to it now. */
 long memcg_current(void);
 /* Its limit in bytes, -1 for none. */
