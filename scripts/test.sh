@@ -27,8 +27,7 @@
 #   e2e-long the same under ksm-policy on a host that runs short of memory; they are
 #            migrated; their RAM is shared with other processes
 #
-# docs and then libvirt, and fuzz, run beside unit and qtest, and e2e beside kernel, core
-# and vm: each of them mostly keeps one CPU busy, or waits.
+# Some run beside others, see STAGES: they mostly keep one CPU busy, or wait.
 #
 # Every program prints TAP.  One that dies, or whose plan does not match what
 # it ran, is a failure, and so is a layer that cannot be built.  Raw output is
@@ -45,7 +44,7 @@ readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e
     e2e-long)
 # Layers in lanes: one after the other in each, all lanes of a stage at once; the
 # first lane is shown as it runs.  What is in no stage runs alone, at the end.
-readonly STAGES=("layers unit qtest|docs libvirt|fuzz" "kernel core vm|e2e e2e-long")
+readonly STAGES=("layers unit qtest|docs e2e|fuzz libvirt" "kernel core vm|e2e-long")
 # Where results go: one line each, a file for each lane
 TABLE=$RESULTS/results.tsv
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
@@ -261,9 +260,9 @@ layer_debug() {
     kernel_tests debug debug 3072 "$DEBUG_SECONDS"
 }
 
-# What breaks first, on the debug kernel
+# What breaks first, on the debug kernel; signals wait for much memory there
 layer_core() {
-    local topic options=()
+    local topic options=(-n _signal)
     for topic in cow fork pin ptebits unmerge swap fault inject poison; do
         options+=(-t "$topic.")
     done

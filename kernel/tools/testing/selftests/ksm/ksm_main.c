@@ -77,9 +77,13 @@ static struct knob {
 	{ "/proc/sys/vm/nr_hugepages", NULL },
 };
 
+struct words {
+	const char *word[16];
+	int nr;
+};
+
 static struct {
-	const char *pattern[16];
-	int patterns;
+	struct words only, without;
 	bool exclusive, list;
 	unsigned int deadline;
 } opt = { .deadline = 90 };
@@ -337,14 +341,20 @@ static void run_case(void (*run)(void), unsigned int seconds)
 
 /* --- the list --------------------------------------------------------------- */
 
-static bool wanted(const char *name)
+static bool has_word(const char *name, const struct words *words)
 {
 	int i;
 
-	for (i = 0; i < opt.patterns; i++)
-		if (strstr(name, opt.pattern[i]))
+	for (i = 0; i < words->nr; i++)
+		if (strstr(name, words->word[i]))
 			return true;
-	return !opt.patterns;
+	return false;
+}
+
+static bool wanted(const char *name)
+{
+	return (!opt.only.nr || has_word(name, &opt.only)) &&
+	       !has_word(name, &opt.without);
 }
 
 /* Failed where 6.1's own engine is known to. */
@@ -454,25 +464,35 @@ static int for_all(int *count)
 static void print_usage(FILE *f, const char *prog)
 {
 	fprintf(f,
-		"usage: %s [-x] [-l] [-t WORD]... [-d SECONDS]\n"
+		"usage: %s [-x] [-l] [-t WORD]... [-n WORD]... [-d SECONDS]\n"
 		"  -x          also run what disturbs the whole machine\n"
 		"  -l          list the tests\n"
 		"  -t WORD     only tests with WORD in their name\n"
+		"  -n WORD     no tests with WORD in their name\n"
 		"  -d SECONDS  deadline of one test (1..3600, default %u)\n",
 		prog, opt.deadline);
+}
+
+static bool add_word(struct words *words, const char *word)
+{
+	if (words->nr == ARRAY_SIZE(words->word))
+		return false;
+	words->word[words->nr++] = word;
+	return true;
 }
 
 static int parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "xlht:d:")) != -1) {
+	while ((c = getopt(argc, argv, "xlht:n:d:")) != -1) {
 		if (c == 'x') {
 			opt.exclusive = true;
 		} else if (c == 'l') {
 			opt.list = true;
-		} else if (c == 't' && opt.patterns < 16) {
-			opt.pattern[opt.patterns++] = optarg;
+		} else if (c == 't' || c == 'n') {
+			if (!add_word(c == 't' ? &opt.only : &opt.without, optarg))
+				return 2;
 		} else if (c == 'd') {
 			opt.deadline = atoi(optarg);
 			if (opt.deadline < 1 || opt.deadline > 3600)
