@@ -16,8 +16,6 @@
 #include "anchor.h"
 #include "domain.h"
 
-#define GFP_ANCHOR	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
-
 /* Id -> anchor. It is read without ksm_scan_mutex by the rmap walk. */
 static DEFINE_XARRAY_ALLOC1(anchors);
 static struct kmem_cache *anchor_cache;
@@ -47,11 +45,11 @@ void ksm_anchor_exit(void)
 
 static bool lay_by(void)
 {
-	struct ksm_anchor *anchor = kmem_cache_zalloc(anchor_cache, GFP_ANCHOR);
+	struct ksm_anchor *anchor = kmem_cache_zalloc(anchor_cache, KSM_GFP);
 
 	if (!anchor)
 		return false;
-	if (xa_alloc(&anchors, &anchor->id, anchor, xa_limit_32b, GFP_ANCHOR)) {
+	if (xa_alloc(&anchors, &anchor->id, anchor, xa_limit_32b, KSM_GFP)) {
 		kmem_cache_free(anchor_cache, anchor);
 		return false;
 	}

@@ -29,13 +29,10 @@ const char *const ksm_refusal_names[KSM_NR_REFUSALS] = {
 	[KSM_REFUSED_NOMEM] = "refused_nomem",
 };
 
-/*
- * Index memory is never worth an OOM kill: an index that cannot grow is slower
- * or forgets, nothing else. Directories can be large, hence vmalloc.
- */
+/* Directories can be large, hence vmalloc. */
 static void *kernel_alloc(size_t bytes)
 {
-	return kvzalloc(bytes, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	return kvzalloc(bytes, KSM_GFP);
 }
 
 static void kernel_free(void *mem)

@@ -25,6 +25,7 @@
 #define _MM_KSM_DOMAIN_H
 
 #include <linux/atomic.h>
+#include <linux/gfp.h>
 #include <linux/mutex.h>
 #include <linux/xarray.h>
 #include "candidates.h"
@@ -32,6 +33,12 @@
 #include "index.h"
 #include "mapping.h"
 #include "stats.h"
+
+/*
+ * For all that the engine allocates for itself: that is never worth an OOM kill.
+ * Without memory a page is not merged, or an index is slower or forgets.
+ */
+#define KSM_GFP		(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
 
 extern struct mutex ksm_scan_mutex;
 extern const struct ksm_mem_ops ksm_kernel_mem;

@@ -20,8 +20,6 @@
 static struct kmem_cache *node_cache;
 static struct kmem_cache *mapping_cache;
 
-#define GFP_RECORD	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
-
 /**
  * ksm_node_init - make the caches
  *
@@ -55,7 +53,7 @@ void ksm_node_exit(void)
  */
 struct ksm_stable_node *ksm_node_new(struct ksm_domain *domain)
 {
-	struct ksm_stable_node *node = kmem_cache_zalloc(node_cache, GFP_RECORD);
+	struct ksm_stable_node *node = kmem_cache_zalloc(node_cache, KSM_GFP);
 
 	if (!node)
 		return NULL;
@@ -193,7 +191,7 @@ void ksm_node_move(struct ksm_stable_node *node, int nid)
  */
 struct ksm_mapping *ksm_mapping_new(void)
 {
-	struct ksm_mapping *mapping = kmem_cache_zalloc(mapping_cache, GFP_RECORD);
+	struct ksm_mapping *mapping = kmem_cache_zalloc(mapping_cache, KSM_GFP);
 
 	if (mapping && !ksm_anchor_reserve()) {
 		kmem_cache_free(mapping_cache, mapping);

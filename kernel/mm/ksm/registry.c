@@ -309,19 +309,18 @@ static void chunk_free(struct ksm_mm_chunk *mc)
 static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
 				      unsigned long start)
 {
-	const gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	struct ksm_domain *domain = slot->domain;
-	struct ksm_mm_chunk *mc = kmem_cache_zalloc(chunk_cache, gfp);
+	struct ksm_mm_chunk *mc = kmem_cache_zalloc(chunk_cache, KSM_GFP);
 	u32 id;
 
 	if (!mc)
 		return NULL;
-	if (xa_alloc(&domain->chunks, &id, mc, XA_LIMIT(1, KSM_CHUNK_ID_MAX), gfp))
+	if (xa_alloc(&domain->chunks, &id, mc, XA_LIMIT(1, KSM_CHUNK_ID_MAX), KSM_GFP))
 		goto free_chunk;
 	ksm_chunk_init(&mc->c, id, &domain->stats.tally, &slot->tally);
 	mc->owner = slot;
 	mc->start = start;
-	if (xa_err(xa_store(&slot->chunks, chunk_number(start), mc, gfp)))
+	if (xa_err(xa_store(&slot->chunks, chunk_number(start), mc, KSM_GFP)))
 		goto free_id;
 	WRITE_ONCE(domain->nr_chunks, domain->nr_chunks + 1);
 	return mc;
