@@ -44,7 +44,7 @@ readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e
     e2e-long)
 # Layers in lanes: one after the other in each, all lanes of a stage at once; the
 # first lane is shown as it runs.  What is in no stage runs alone, at the end.
-readonly STAGES=("layers unit qtest|docs e2e|fuzz libvirt" "kernel core vm|e2e-long")
+readonly STAGES=("layers qtest|docs e2e unit|fuzz libvirt" "kernel vm|e2e-long core")
 # Where results go: one line each, a file for each lane
 TABLE=$RESULTS/results.tsv
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
