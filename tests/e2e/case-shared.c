@@ -150,6 +150,9 @@ static bool check_report(Run *run, GError **errp)
     }
     check_ram(run, shared, stats);
     check_others(run, stats);
+    if (!query_stats_save(run, shared, stats, errp)) {
+        return false;
+    }
     check(&run->checks, other->merged_pages > 0,
           "the ordinary guest beside it has merged pages",
           "ksm_merging_pages is 0");

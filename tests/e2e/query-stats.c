@@ -24,6 +24,49 @@ static JsonArray *all_blocks(JsonObject *stats)
     return json_object_get_array_member(stats, "blocks");
 }
 
+/* What a terminal shows of a line without wrapping it */
+#define COLUMNS 80
+
+static bool save(const Run *run, const Guest *g, const char *suffix,
+                 const char *text, GError **errp)
+{
+    g_autofree char *path =
+        g_strdup_printf("%s/%s.%s", run->opts.results, g->name, suffix);
+
+    return g_file_set_contents(path, text, -1, errp);
+}
+
+static bool fits(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (char **line = lines; *line; line++) {
+        g_strchomp(*line);
+        if (strlen(*line) > COLUMNS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool query_stats_save(Run *run, const Guest *g, JsonObject *stats,
+                      GError **errp)
+{
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    g_autofree char *json = NULL, *shown = NULL;
+
+    json_node_set_object(node, stats);
+    json = json_to_string(node, TRUE);
+    shown = qmp_human(g->qmp, "info ksm", errp);
+    if (!shown || !save(run, g, "ksm.json", json, errp) ||
+        !save(run, g, "info-ksm", shown, errp)) {
+        return false;
+    }
+    check(&run->checks, fits(shown), "info ksm fits into 80 columns",
+          "%s: %s", g->name, shown);
+    return true;
+}
+
 JsonObject *query_stats_block(JsonObject *stats, const char *memdev)
 {
     JsonArray *blocks = all_blocks(stats);
@@ -137,7 +180,7 @@ static void compare_block(Difference *diff, const Guest *g, JsonObject *block)
     expect(diff, g, block, "mergeable-bytes", g->mergeable_bytes, 0);
 }
 
-static void compare_guest(Difference *diff, const Run *run, const Guest *g,
+static void compare_guest(Difference *diff, Run *run, const Guest *g,
                           GError **errp)
 {
     g_autoptr(JsonObject) stats = query_stats(g, true, errp);
@@ -163,6 +206,7 @@ static void compare_guest(Difference *diff, const Run *run, const Guest *g,
     }
     compare_block(diff, g, query_stats_block(stats, "pc.ram"));
     compare_merged(diff, g, stats);
+    query_stats_save(run, g, stats, errp);
 }
 
 void query_stats_check(Run *run, const char *when)

@@ -8,6 +8,13 @@
 /* query-ksm-stats of @g, to be freed with json_object_unref(). */
 JsonObject *query_stats(const Guest *g, bool verify, GError **errp);
 
+/*
+ * Keep @stats and what `info ksm` says in the results, as NAME.ksm.json and
+ * NAME.info-ksm; checks that the latter is not too wide.
+ */
+bool query_stats_save(Run *run, const Guest *g, JsonObject *stats,
+                      GError **errp);
+
 /* The block of that memory backend in it, NULL if there is none. */
 JsonObject *query_stats_block(JsonObject *stats, const char *memdev);
 
