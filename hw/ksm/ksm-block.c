@@ -63,6 +63,9 @@ void ksm_block_judge(KsmBlockInfo *info, const KsmBlockFacts *facts)
     } else {
         judge_by_advice(info, facts);
     }
+    /* A block that can grow has the memory for it already. */
+    info->has_merged_bytes = facts->range->merged.present;
+    info->merged_bytes = MIN(facts->range->merged.u, info->size);
     if (is_held_by_pins(info, facts)) {
         info->reason = KSM_REFUSAL_PINNED;
     }

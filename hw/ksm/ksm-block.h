@@ -17,8 +17,8 @@ typedef struct KsmBlockFacts {
 
 /**
  * ksm_block_judge:
- * @info: @size and @requested are set; @actual, @verified, @reason, @remedy and
- *        @mergeable_bytes are set here
+ * @info: @size and @requested are set; @actual, @verified, @reason, @remedy,
+ *        @mergeable_bytes and @merged_bytes are set here
  */
 void ksm_block_judge(KsmBlockInfo *info, const KsmBlockFacts *facts);
 

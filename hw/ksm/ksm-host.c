@@ -407,7 +407,7 @@ static bool read_advisor_mode(const KsmHost *host, KsmHostStats *stats,
     }
     open = strchr(text, '[');
     close = open ? strchr(open, ']') : NULL;
-    if (!close || close - open > sizeof(stats->advisor_mode)) {
+    if (!close || (size_t)(close - open) > sizeof(stats->advisor_mode)) {
         set_format_error(errp, path, text, "has no [choice]");
         return false;
     }

@@ -273,8 +273,6 @@ static KsmBlockInfo *convert_block(const KsmRamState *state,
         info->error = g_strdup(strerror(state->error));
     }
     ksm_block_judge(info, &facts);
-    info->has_merged_bytes = range->merged.present;
-    info->merged_bytes = range->merged.u;
     return info;
 }
 

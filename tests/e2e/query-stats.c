@@ -147,8 +147,14 @@ static void compare_merged(Difference *diff, const Guest *g, JsonObject *stats)
     uint64_t merged = 0, want = g->merged_pages * HOST_PAGE;
 
     for (guint n = 0; n < json_array_get_length(blocks); n++) {
-        merged += query_stats_number(json_array_get_object_element(blocks, n),
-                                     "merged-bytes");
+        JsonObject *block = json_array_get_object_element(blocks, n);
+        int64_t here = query_stats_number(block, "merged-bytes");
+
+        if (!*diff && here > query_stats_number(block, "size")) {
+            *diff = g_strdup_printf("%s: more than all of %s is merged",
+                                    g->name, query_stats_text(block, "id"));
+        }
+        merged += here;
     }
     /* The guest goes on writing. */
     if (!*diff && MAX(merged, want) - MIN(merged, want) >

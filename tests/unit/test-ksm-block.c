@@ -106,6 +106,32 @@ static void test_table(void)
     }
 }
 
+/* A block that can grow: what lies beyond its size is not its own yet. */
+static void test_growing(void)
+{
+    static const struct {
+        bool is_told;
+        uint64_t merged, want;
+    } told[] = {
+        { true, 0, 0 }, { true, SIZE - 1, SIZE - 1 }, { true, SIZE, SIZE },
+        { true, 3 * SIZE, SIZE }, { false, 0, 0 },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(told); i++) {
+        const KsmHostRange list = {
+            .size = 4 * SIZE, .known = true, .mapped = 4 * SIZE,
+            .mergeable = 4 * SIZE, .merged = { told[i].is_told, { told[i].merged } },
+        };
+        const KsmBlockFacts facts = { .range = &list };
+        g_autoptr(KsmBlockInfo) info = judge(true, &facts);
+
+        g_assert_true(info->actual);
+        g_assert_cmpuint(info->mergeable_bytes, ==, SIZE);
+        g_assert_cmpint(info->has_merged_bytes, ==, told[i].is_told);
+        g_assert_cmpuint(info->merged_bytes, ==, told[i].want);
+    }
+}
+
 /* Whatever is known: what is said makes sense to who reads it. */
 static void test_random(void)
 {
@@ -116,6 +142,8 @@ static void test_random(void)
             .shared = g_test_rand_int_range(0, 2),
             .huge = g_test_rand_int_range(0, 2),
             .special = g_test_rand_int_range(0, 2),
+            .merged = { g_test_rand_bit(),
+                        { g_test_rand_int_range(0, 2 * SIZE) } },
         };
         bool requested = g_test_rand_bit();
         KsmBlockFacts facts = {
@@ -133,6 +161,7 @@ static void test_random(void)
         info = judge(requested, &facts);
         remedy = ksm_reason_remedy(info->reason);
         g_assert_cmpuint(info->mergeable_bytes, <=, SIZE);
+        g_assert_cmpuint(info->merged_bytes, <=, SIZE);
         g_assert_true(info->reason != KSM_REFUSAL_NONE ||
                       (info->requested && info->actual));
         g_assert_true(info->reason != KSM_REFUSAL_NONE || !info->has_remedy);
@@ -146,6 +175,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ksm-block/table", test_table);
+    g_test_add_func("/ksm-block/growing", test_growing);
     g_test_add_func("/ksm-block/random", test_random);
     return g_test_run();
 }
