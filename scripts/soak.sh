@@ -32,6 +32,8 @@ readonly RESULTS=$SP_TOP/build/soak
 # The bench host itself, what a guest's QEMU needs beside its RAM, and for each
 # worker its areas, those of its children, and what of it is swapped to RAM
 readonly HOST_MIB=1536 PER_GUEST_MIB=96 PER_WORKER_MIB=96
+# The most that a guest may take to verify its memory, in the storm
+readonly STEP_SECONDS=300
 # Besides the storm: until the guests are up, and until all have ended
 readonly MARGIN_SECONDS=2400
 
@@ -67,7 +69,7 @@ guest_driver() {
     e2e=$("$SP_TOP/scripts/build.sh" e2e)
     driver=(-- "$e2e/sharing-run" --plain --soak-seconds $((round * 60))
         --engine-expected "$engine" --boot-timeout $((120 + guests * 60))
-        --step-timeout 900
+        --step-timeout "$STEP_SECONDS"
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu"
         --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs"
         --guests "$guests" --ram "$ram" --results /run/results)

@@ -236,6 +236,52 @@ bool guest_wait_reply(Guest *g, int timeout_s, GError **errp)
     return !g->error;
 }
 
+/* What the kernel says of one thread. */
+static void describe_thread(GString *text, const char *dir, const char *id)
+{
+    static const char *const names[] = { "comm", "stat", "wchan", "stack" };
+
+    for (size_t n = 0; n < G_N_ELEMENTS(names); n++) {
+        g_autofree char *path = g_build_filename(dir, id, names[n], NULL);
+        g_autofree char *said = NULL;
+
+        if (g_file_get_contents(path, &said, NULL, NULL)) {
+            g_string_append_printf(text, "%s %s: %s\n", id, names[n],
+                                   g_strchomp(said));
+        }
+    }
+}
+
+static void describe_once(const Guest *g, GString *text)
+{
+    static const char *const lines[] = { "info status", "info registers" };
+    g_autofree char *path = g_strdup_printf("/proc/%d/task", g->pid);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *id;
+
+    while (dir && (id = g_dir_read_name(dir))) {
+        describe_thread(text, path, id);
+    }
+    for (size_t n = 0; n < G_N_ELEMENTS(lines); n++) {
+        g_autofree char *said = qmp_human(g->qmp, lines[n], NULL);
+
+        g_string_append(text, said ? said : "the monitor says nothing\n");
+    }
+}
+
+void guest_describe(const Guest *g, const Options *o)
+{
+    g_autofree char *path =
+        g_strdup_printf("%s/%s.state", o->results, g->name);
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    describe_once(g, text);
+    g_usleep(G_USEC_PER_SEC);
+    g_string_append(text, "\na second later:\n");
+    describe_once(g, text);
+    g_file_set_contents(path, text->str, text->len, NULL);
+}
+
 char *guest_complaints(const Guest *g, const Options *o)
 {
     g_autofree char *path =

@@ -89,6 +89,12 @@ bool guest_poll_reply(Guest *g);
 bool guest_wait_reply(Guest *g, int timeout_s, GError **errp);
 
 /*
+ * What a guest that does not go on is doing goes to RESULTS/NAME.state: QEMU's
+ * threads as the kernel sees them, and the CPU's registers, at two times.
+ */
+void guest_describe(const Guest *g, const Options *opts);
+
+/*
  * Lines of the guest's console in which its kernel complains, to be freed;
  * NULL if there are none.
  */

@@ -150,6 +150,9 @@ int main(int argc, char **argv)
 
     complete = run_steps(&run);
     for (int n = 0; n < run.started; n++) {
+        if (!complete && run.guests[n].running && guest_alive(&run.guests[n])) {
+            guest_describe(&run.guests[n], &run.opts);
+        }
         guest_clear(&run.guests[n]);
     }
     conclude(&run, complete);
