@@ -14,7 +14,7 @@
 # that is lost to it is told, counted, and made again; its figures do not count.  More
 # lost than made, and three, are a failure.  The figures are sums over all rounds.
 # A guest that is reset without a word, as emulated SVM does, is started anew and
-# counted; more than two, and one for each five minutes of a guest, are a failure.
+# counted; more than five, and one for each five minutes of a guest, are a failure.
 # Results: build/soak.json, and everything else in build/soak/, of the last round.
 # Exit status 0 only if no byte was wrong, all counters agreed at every pass, all
 # memory came back and the kernel had nothing to complain about.
