@@ -15,7 +15,8 @@
 # lost than made, and three, are a failure.  The figures are sums over all rounds.
 # A guest that is reset without a word, as emulated SVM does, is started anew and
 # counted; more than five, and one for each five minutes of a guest, are a failure.
-# Results: build/soak.json, and everything else in build/soak/, of the last round.
+# Results: build/soak.json, and everything else in build/soak/, of the last round;
+# NAME.state there tells what a guest was doing when it did not go on.
 # Exit status 0 only if no byte was wrong, all counters agreed at every pass, all
 # memory came back and the kernel had nothing to complain about.
 
@@ -32,8 +33,6 @@ readonly RESULTS=$SP_TOP/build/soak
 # The bench host itself, what a guest's QEMU needs beside its RAM, and for each
 # worker its areas, those of its children, and what of it is swapped to RAM
 readonly HOST_MIB=1536 PER_GUEST_MIB=96 PER_WORKER_MIB=96
-# The most that a guest may take to verify its memory, in the storm
-readonly STEP_SECONDS=300
 # Besides the storm: until the guests are up, and until all have ended
 readonly MARGIN_SECONDS=2400
 
@@ -45,7 +44,7 @@ check() {
     check_range ROUND "$round" 1 1440
     case $variant in
     faults | ours | mainline) ;;
-    debug) readonly DEBUG_MIB=1024 ;;
+    debug) readonly DEBUG_MIB=1024 STEP_SECONDS=900 ;;
     *) die "SOAK_KERNEL=$variant: must be faults, ours, mainline or debug" ;;
     esac
     minutes=$((10#$minutes)) guests=$((10#$guests)) round=$((10#$round))
@@ -69,7 +68,7 @@ guest_driver() {
     e2e=$("$SP_TOP/scripts/build.sh" e2e)
     driver=(-- "$e2e/sharing-run" --plain --soak-seconds $((round * 60))
         --engine-expected "$engine" --boot-timeout $((120 + guests * 60))
-        --step-timeout "$STEP_SECONDS"
+        --step-timeout "${STEP_SECONDS-300}"
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu"
         --kernel "$kernel/bzImage" --image "$guest/rootfs.squashfs"
         --guests "$guests" --ram "$ram" --results /run/results)

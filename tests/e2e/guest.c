@@ -269,7 +269,7 @@ static void describe_once(const Guest *g, GString *text)
     }
 }
 
-void guest_describe(const Guest *g, const Options *o)
+bool guest_describe(const Guest *g, const Options *o, GError **errp)
 {
     g_autofree char *path =
         g_strdup_printf("%s/%s.state", o->results, g->name);
@@ -279,7 +279,7 @@ void guest_describe(const Guest *g, const Options *o)
     g_usleep(G_USEC_PER_SEC);
     g_string_append(text, "\na second later:\n");
     describe_once(g, text);
-    g_file_set_contents(path, text->str, text->len, NULL);
+    return g_file_set_contents(path, text->str, text->len, errp);
 }
 
 char *guest_complaints(const Guest *g, const Options *o)

@@ -92,7 +92,7 @@ bool guest_wait_reply(Guest *g, int timeout_s, GError **errp);
  * What a guest that does not go on is doing goes to RESULTS/NAME.state: QEMU's
  * threads as the kernel sees them, and the CPU's registers, at two times.
  */
-void guest_describe(const Guest *g, const Options *opts);
+bool guest_describe(const Guest *g, const Options *opts, GError **errp);
 
 /*
  * Lines of the guest's console in which its kernel complains, to be freed;

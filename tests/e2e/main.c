@@ -130,6 +130,22 @@ static void conclude(Run *run, bool complete)
              run->checks.skipped);
 }
 
+/* A run that broke off: what did a guest do that is still there? */
+static void describe(Run *run, Guest *g)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (!g->running || !guest_alive(g)) {
+        return;
+    }
+    if (guest_describe(g, &run->opts, &err)) {
+        progress(&run->checks, "what %s was doing: %s/%s.state", g->name,
+                 run->opts.results, g->name);
+    } else {
+        progress(&run->checks, "%s", err->message);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static Run run;
@@ -150,8 +166,8 @@ int main(int argc, char **argv)
 
     complete = run_steps(&run);
     for (int n = 0; n < run.started; n++) {
-        if (!complete && run.guests[n].running && guest_alive(&run.guests[n])) {
-            guest_describe(&run.guests[n], &run.opts);
+        if (!complete) {
+            describe(&run, &run.guests[n]);
         }
         guest_clear(&run.guests[n]);
     }

@@ -23,7 +23,7 @@
 /* Emulated SVM lets a guest hang before its kernel's first line now and then */
 #define BOOT_TRIES 3
 /*
- * It also resets one in five minutes, on mainline's engine as on ours; so many at
+ * It also resets one in about five minutes, on mainline's engine as on ours; so many at
  * once, and one more in such a time
  */
 #define RESETS_AT_ONCE 5

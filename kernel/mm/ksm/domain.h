@@ -35,7 +35,7 @@
 #include "stats.h"
 
 /*
- * For all that the engine allocates for itself: that is never worth an OOM kill.
+ * For what the scan allocates: that is never worth an OOM kill.
  * Without memory a page is not merged, or an index is slower or forgets.
  */
 #define KSM_GFP		(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)

@@ -141,13 +141,13 @@ int memcg_reclaim(size_t bytes)
 	return file_write(CGROUP_DIR "/memory.reclaim", text);
 }
 
-/* Reclaim may need many rounds. */
+/* Reclaim may need many rounds; all is wanted, most of it is waited for. */
 void memcg_push_out(const char *p, size_t pages)
 {
 	size_t out = 0;
 	int n;
 
-	for (n = 0; n < 100 && out < pages * 7 / 8; n++) {
+	for (n = 0; out < pages && n < (out < pages * 7 / 8 ? 100 : 30); n++) {
 		memcg_reclaim(pages * page_size * 4);
 		out = area_count_swapped(p, pages);
 	}

@@ -302,7 +302,7 @@ void swap_cleanup(void);
 void memcg_enter(void);
 /* Ask for @bytes to be reclaimed from it; returns 0 or -errno. */
 int memcg_reclaim(size_t bytes);
-/* Swap most of its memory at @p out; the case fails if that cannot be done. */
+/* Swap its memory at @p out; the case fails if even most of it stays. */
 void memcg_push_out(const char *p, size_t pages);
 /* Bytes charged to it now. */
 long memcg_current(void);
