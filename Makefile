@@ -36,8 +36,7 @@ test-fast:
 
 ## make soak        a storm of processes and guests, all memory verified
 ##                  [MINUTES=1..1440] [GUESTS=0..8] [RAM=128..2048 (MiB)]
-##                  [WORKERS=1..32] [ROUND=1..1440]
-##                  [SOAK_KERNEL=faults|ours|mainline|debug]
+##                  [WORKERS=1..32] [SOAK_KERNEL=faults|ours|mainline|debug]
 soak:
 	@scripts/soak.sh
 

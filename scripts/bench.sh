@@ -162,16 +162,11 @@ collect() {
     fi
 }
 
-# measure NAME LOG COMMAND... - run it, its output in LOG.  Emulated SVM resets the
-# bench host now and then, so that is tried three times in all.
+# measure NAME LOG COMMAND... - run it, its output in LOG
 measure() {
-    local name=$1 log=$2 try
+    local name=$1 log=$2
     shift 2
-    for try in 1 2 3; do
-        try_step "$name" "$log" "$@"
-        [[ $name == *' host '* ]] && ((step_rc == 97 || step_rc == 98)) || break
-        say "try $try of 3: the bench host did not come to its end"
-    done
+    try_step "$name" "$log" "$@"
     ((step_rc == 0)) || {
         say "error: $name ended with status $step_rc"
         failed=1

@@ -17,9 +17,9 @@
 #                     under it and run a KVM guest of its own.  icount is TCG
 #                     whose clock counts instructions, 1 ns each, and jumps
 #                     while all CPUs sleep.
-#   --qemu PATH       the program that runs the bench host (default Debian's,
-#                     so that our own QEMU is not under test twice); also
-#                     SAMEPAGE_HOST_QEMU
+#   --qemu PATH       the program that runs the bench host (default ours: that of
+#                     Debian loses flags of emulated SVM when several CPUs are busy,
+#                     see patches/qemu/15-tcg-ignne.patch); also SAMEPAGE_HOST_QEMU
 #   --keep DIR        one more folder of the machine that must stay visible
 #                     although it lies in /tmp, /run or /var/tmp
 #   --races FILE      of the data races that the kernel reports, only those are
@@ -52,7 +52,7 @@ readonly COMPLAINT='WARNING: |BUG: |kernel BUG at|Oops|KASAN: |UBSAN: |'\
 
 kernel='' results='' mem=1024 cpus=2 append='' timeout=600 shell=0
 accel=${SAMEPAGE_ACCEL:-auto} races=''
-qemu=${SAMEPAGE_HOST_QEMU:-/usr/bin/qemu-system-x86_64}
+qemu=${SAMEPAGE_HOST_QEMU-} firmware=()
 command=() keep=()
 
 usage() {
@@ -99,7 +99,7 @@ check_args() {
     *) die "accel=$accel: must be auto, tcg, kvm or icount" ;;
     esac
     [[ -z $races || -r $races ]] || die "--races $races: cannot be read"
-    [[ -x $qemu ]] || die "boot.sh: no $qemu: run scripts/setup.sh"
+    [[ -z $qemu || -x $qemu ]] || die "--qemu $qemu: is no program"
     [[ -x /bin/busybox ]] || die "boot.sh: no /bin/busybox: run scripts/setup.sh"
     check_memory $((mem + 256)) "the bench host"
     mkdir -p "$results"
@@ -150,8 +150,8 @@ qemu_args() {
     kvm) cpu=host,-arch-capabilities; options=kvm ;;
     icount) options=tcg,thread=single ;;
     esac
-    args=("$qemu" -nodefaults -no-user-config -display none -no-reboot
-        -machine q35 -accel "$options" -cpu "$cpu" -smp "$cpus" -m "$mem"
+    args=("$qemu" "${firmware[@]}" -nodefaults -no-user-config -display none
+        -no-reboot -machine q35 -accel "$options" -cpu "$cpu" -smp "$cpus" -m "$mem"
         -kernel "$kernel" -initrd "$control/initramfs.cpio"
         -append "console=ttyS0 loglevel=6 panic=-1 oops=panic $append"
         -serial "file:$results/console.log"
@@ -221,8 +221,8 @@ kvm_boots() {
 
 # probe ACCEL - boot, and boot once more inside under KVM
 probe() {
-    local inner=("$qemu" -nodefaults -no-user-config -display none -no-reboot
-        -machine q35 -accel kvm -cpu host -m 128 -kernel "$kernel"
+    local inner=("$qemu" "${firmware[@]}" -nodefaults -no-user-config
+        -display none -no-reboot -machine q35 -accel kvm -cpu host -m 128 -kernel "$kernel"
         -serial stdio -append "console=ttyS0 quiet panic=-1 samepage.probe")
     mem=512 cpus=1 append='' results=$control/probe
     mkdir -p "$results"
@@ -234,6 +234,13 @@ probe() {
     printf '%s\n' "$(dirname "$kernel")" >"$control/keep"
     run_qemu "$1" "$PROBE_SECONDS" >/dev/null &&
         [[ $(cat "$control/status" 2>/dev/null) == 0 ]]
+}
+
+choose_qemu() {
+    local out
+    [[ -z $qemu ]] || return 0
+    out=$("$SP_TOP/scripts/build.sh" qemu)
+    qemu=$out/bin/qemu-system-x86_64 firmware=(-L "$out/share/qemu")
 }
 
 choose_accel() {
@@ -276,6 +283,7 @@ main() {
     local rc=0
     parse_args "$@"
     check_args
+    choose_qemu
     control=$(mktemp -d "${TMPDIR:-/tmp}/samepage-boot.XXXXXX")
     trap 'rm -rf "$control"' EXIT
     make_initramfs "$control/initramfs.cpio"

@@ -223,25 +223,6 @@ run_step() {
     fi
 }
 
-# with_retries BEGUN COMMAND... - run it, and again, at most three times, if it failed
-# before the file BEGUN had anything in it.  Until then emulation may be to blame:
-# emulated SVM now and then resets or corrupts the bench host or a guest, mainline's
-# kernel as well, or a guest hangs before its kernel's first line.  Each such try is
-# told.  What fails later is a failure, and so is what makes no sense (2) at any time.
-# What our kernel complains about while it boots fails the tests that need no guests.
-with_retries() {
-    local begun=$1 rc try
-    shift
-    for try in 1 2 3; do
-        rc=0
-        "$@" || rc=$?
-        ((rc != 0 && rc != 2)) || break
-        [[ ! -s $begun ]] || break
-        say "try $try of 3: the guests did not come up"
-    done
-    return "$rc"
-}
-
 # publish DIR - make DIR.part the finished DIR in one step
 publish() {
     : >"$1.part/.complete"

@@ -4,19 +4,13 @@
 # `make soak`: processes and KVM guests in a storm, all memory verified.
 #
 # usage: [MINUTES=1..1440] [GUESTS=0..8] [RAM=128..2048] [WORKERS=1..32]
-#        [ROUND=1..1440] [SOAK_KERNEL=faults|ours|mainline|debug] soak.sh
+#        [SOAK_KERNEL=faults|ours|mainline|debug] soak.sh
 #
 # MINUTES (30) is how long the storm lasts, start-up and end not counted; GUESTS
 # (2) of RAM (192) MiB each, none by default on the debug kernel, where they are
 # too slow.  The kernel faults is ours, but allocations of ksmd fail now and then.
-# With guests it is made in rounds of ROUND (6) minutes, each in a bench host of its
-# own, because emulated SVM does not keep one up for long: see is_emulators().  A round
-# that is lost to it is told, counted, and made again; its figures do not count.  More
-# lost than made, and three, are a failure.  The figures are sums over all rounds.
-# A guest that is reset without a word, as emulated SVM does, is started anew and
-# counted; more than five, and one for each five minutes of a guest, are a failure.
-# Results: build/soak.json, and everything else in build/soak/, of the last round;
-# NAME.state there tells what a guest was doing when it did not go on.
+# Results: build/soak.json, and everything else in build/soak/; NAME.state there
+# tells what a guest was doing when it did not go on.
 # Exit status 0 only if no byte was wrong, all counters agreed at every pass, all
 # memory came back and the kernel had nothing to complain about.
 
@@ -28,7 +22,6 @@ workers=${WORKERS-6} ram=${RAM-192}
 guests=2
 [[ $variant != debug ]] || guests=0
 guests=${GUESTS-$guests}
-round=${ROUND-6}
 readonly RESULTS=$SP_TOP/build/soak
 # The bench host itself, what a guest's QEMU needs beside its RAM, and for each
 # worker its areas, those of its children, and what of it is swapped to RAM
@@ -41,14 +34,12 @@ check() {
     check_range GUESTS "$guests" 0 8
     check_range RAM "$ram" 128 2048
     check_range WORKERS "$workers" 1 32
-    check_range ROUND "$round" 1 1440
     case $variant in
     faults | ours | mainline) ;;
     debug) readonly DEBUG_MIB=1024 STEP_SECONDS=900 ;;
     *) die "SOAK_KERNEL=$variant: must be faults, ours, mainline or debug" ;;
     esac
-    minutes=$((10#$minutes)) guests=$((10#$guests)) round=$((10#$round))
-    ((guests && round < minutes)) || round=$minutes
+    minutes=$((10#$minutes)) guests=$((10#$guests))
     ram=$((10#$ram)) workers=$((10#$workers))
     mem=$((HOST_MIB + ${DEBUG_MIB-0} + guests * (ram + PER_GUEST_MIB) +
         workers * PER_WORKER_MIB))
@@ -66,7 +57,7 @@ guest_driver() {
     qemu=$("$SP_TOP/scripts/build.sh" qemu)
     guest=$("$SP_TOP/scripts/build.sh" guest)
     e2e=$("$SP_TOP/scripts/build.sh" e2e)
-    driver=(-- "$e2e/sharing-run" --plain --soak-seconds $((round * 60))
+    driver=(-- "$e2e/sharing-run" --plain --soak-seconds $((minutes * 60))
         --engine-expected "$engine" --boot-timeout $((120 + guests * 60))
         --step-timeout "${STEP_SECONDS-300}"
         --qemu "$qemu/bin/qemu-system-x86_64" --firmware "$qemu/share/qemu"
@@ -77,88 +68,29 @@ guest_driver() {
 build_all() {
     kernel=$("$SP_TOP/scripts/build.sh" kernel "$variant")
     soak=$("$SP_TOP/scripts/build.sh" soak)
+    guest_driver
 }
 
-# shellcheck disable=SC2317 # called by with_retries
 run_soak() {
     rm -rf "$RESULTS"
     mkdir -p "$RESULTS"
-    say "booting the bench host with $mem MiB for $round minutes of" \
+    say "booting the bench host with $mem MiB for $minutes minutes of" \
         "$workers processes and $guests guests"
     "$SP_TOP/scripts/boot.sh" --kernel "$kernel" --mem "$mem" \
-        --append numa=fake=2 --timeout $((round * 60 + MARGIN_SECONDS)) \
+        --append numa=fake=2 --timeout $((minutes * 60 + MARGIN_SECONDS)) \
         --results "$RESULTS" -- \
-        "$soak/soak" --minutes "$round" --workers "$workers" \
+        "$soak/soak" --minutes "$minutes" --workers "$workers" \
         --swap "$swap" --results /run/results "${driver[@]}"
 }
 
-# is_emulators RC - was the bench host lost to emulated SVM?
-#
-# That resets it without a word; or a page fault hits between a guest's exit and the
-# reload of the host's registers, where no code of ours runs, and then faults again in
-# its own handler until the stack is full.  The GS base of user space is then still that
-# of the guest's kernel, which it cannot be at any other time.
-is_emulators() {
-    local log=$RESULTS/console.log
-    ((guests)) || return 1
-    (($1 != 97)) || return 0
-    grep -q 'RIP: 0010:exc_page_fault+0x0/' "$log" &&
-        grep -q 'stack guard page was hit' "$log" && grep -q 'knlGS:ffff' "$log"
-}
-
-# add_round - add the figures of a round to those of the rounds before
-add_round() {
-    local sum=$SP_TOP/build/soak.json
-    [[ -s $sum ]] || echo '{}' >"$sum"
-    jq -s '.[0] as $sum | .[1] | with_entries(
-            if (.value | type) == "number" and .key != "processes"
-            then .value += ($sum[.key] // 0) else . end) |
-        .rounds = ($sum.rounds // 0) + 1' "$sum" "$RESULTS/soak.json" >"$sum.part"
-    mv "$sum.part" "$sum"
-}
-
-# make_rounds - until there are enough minutes; sets rc
-make_rounds() {
-    local left=$minutes made=0
-    while ((left > 0)); do
-        ((round <= left)) || round=$left
-        guest_driver
-        rc=0
-        if ((guests)); then
-            with_retries "$RESULTS/guests.txt" run_soak || rc=$?
-        else
-            run_soak || rc=$?
-        fi
-        if ((rc)) && is_emulators "$rc"; then
-            ((++lost))
-            say "emulated SVM broke off this round; $lost lost so far, $made made"
-            ((lost <= made + 3)) || return 0
-            continue
-        fi
-        [[ ! -s $RESULTS/soak.json ]] || add_round
-        ((rc == 0)) || return 0
-        ((++made, left -= round))
-        ((left <= 0)) || say "$((minutes - left)) of $minutes minutes are done"
-    done
-}
-
-print_sums() {
-    jq -r 'to_entries[] | "\(.key)\t\(.value)"' "$SP_TOP/build/soak.json" |
-        awk -F '\t' '{ printf "  %-28s %s\n", $1, $2 }'
-}
-
 main() {
-    local rc=0 lost=0 sum=$SP_TOP/build/soak.json
+    local rc=0
     check
     "$SP_TOP/scripts/setup.sh"
     build_all
-    rm -f "$sum"
-    make_rounds
-    if [[ -s $sum ]]; then
-        jq --argjson lost "$lost" '.rounds_lost = $lost' "$sum" >"$sum.part"
-        mv "$sum.part" "$sum"
-        say "all rounds together:"
-        print_sums
+    run_soak || rc=$?
+    if [[ -s $RESULTS/soak.json ]]; then
+        cp "$RESULTS/soak.json" "$SP_TOP/build/soak.json"
         say "figures: build/soak.json; logs: build/soak/"
     fi
     exit "$rc"

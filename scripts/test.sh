@@ -193,32 +193,16 @@ layer_libvirt() {
         --only "$LIBVIRT_KERNEL"
 }
 
-# last_try COMMAND... - what it prints, of several tries the last one's; the
-# caller's $dir has its results
-last_try() {
-    local out=$RESULTS/last-try.tap rc=0
-    # shellcheck disable=SC2317 # called by with_retries
-    run_to_file() {
-        [[ ! -e $out ]] || printf '# the guests did not come up; tried again\n'
-        "$@" >"$out"
-    }
-    rm -f "$out"
-    with_retries "$dir/merging" run_to_file "$@" || rc=$?
-    cat "$out"
-    return "$rc"
-}
-
 # in_bench LAYER KERNEL MIB SECONDS APPEND COMMAND... - TAP from the bench
 # host; that its kernel had nothing to complain about is a test of its own.
 # It has two CPUs, or the caller's $cpus.
 in_bench() {
-    local layer=$1 kernel=$2 mem=$3 seconds=$4 append=$5 dir rc=0 try='' races=()
+    local layer=$1 kernel=$2 mem=$3 seconds=$4 append=$5 dir rc=0 races=()
     shift 5
     dir=$RESULTS/$layer
     rm -rf "$dir"
-    [[ $layer != e2e* ]] || try=last_try
     [[ $layer != kcsan ]] || races=(--races "$kernel/ksm-symbols")
-    tap "$layer" $try "$SP_TOP/scripts/boot.sh" --kernel "$kernel" \
+    tap "$layer" "$SP_TOP/scripts/boot.sh" --kernel "$kernel" \
         --mem "$mem" --cpus "${cpus:-2}" --timeout "$seconds" \
         --append "$append" --results "$dir" "${races[@]}" -- "$@"
     [[ ! -s $RESULTS/$layer.rc ]] || rc=$(cat "$RESULTS/$layer.rc")

@@ -55,8 +55,7 @@ static bool wait_in_vain(Run *run, GError **errp)
 {
     const PolicyWant want = { "paused", "waiting", "no-pressure" };
 
-    if (!run_mark_merging(run, errp) ||
-        !host_set_run(&run->host, KSM_HOST_RUN_MERGING, errp) ||
+    if (!host_set_run(&run->host, KSM_HOST_RUN_MERGING, errp) ||
         !pass_looks(run, 3, errp) ||
         !policy_check(run, &want, "without pressure", errp)) {
         return false;

@@ -94,12 +94,6 @@ bool run_wait_settled(Run *run, bool *settled, GError **errp);
  */
 bool run_merge_again(Run *run, Guest *g, const char *name, GError **errp);
 
-/*
- * From here on what is tested is at work, and no failure is the emulator's
- * alone: the file tells the scripts not to try again.
- */
-bool run_mark_merging(const Run *run, GError **errp);
-
 /* Stop the engine after the last stale entries are gone, and sample all. */
 bool run_freeze(Run *run, GError **errp);
 

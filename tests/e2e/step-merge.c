@@ -74,14 +74,6 @@ static void take_settled(Run *run)
     s->taken = true;
 }
 
-bool run_mark_merging(const Run *run, GError **errp)
-{
-    g_autofree char *path =
-        g_build_filename(run->opts.results, "merging", NULL);
-
-    return g_file_set_contents(path, "begun\n", -1, errp);
-}
-
 static bool merge(Run *run, bool *settled, GError **errp)
 {
     if (!host_sample(&run->host, errp)) {
@@ -90,7 +82,7 @@ static bool merge(Run *run, bool *settled, GError **errp)
     run->ksmd_at_start = run->host.ksmd_seconds;
     run->anon_at_start = run->host.anon_bytes;
     run->table.shown = true;
-    return run_churn(run, true, errp) && run_mark_merging(run, errp) &&
+    return run_churn(run, true, errp) &&
            host_set_run(&run->host, KSM_HOST_RUN_MERGING, errp) &&
            run_wait_settled(run, settled, errp);
 }

@@ -118,7 +118,6 @@ static struct figure {
     { "refused", "calls refused (memory, sense)" },
     { "guests_started", "guests started", NULL, "started" },
     { "guests_killed", "guests killed", NULL, "killed" },
-    { "guests_reset", "guests reset without a word", NULL, "resets" },
     { "counter_passes", "passes with counters checked" },
     { "counter_sums", "sums over all processes compared" },
     { "bytes_verified_processes", "bytes verified by processes" },

@@ -4,7 +4,9 @@
  *
  * Pages of one VMA share its anon_vma, and their indexes there follow their
  * addresses. So a mapping record need not have either: it names an anchor by a number,
- * and its slot says the rest. That leaves 32 bytes of it.
+ * and its slot says the rest. Both together are a ksm_ref_t, which leads back to the
+ * record by way of the chunk: so a record knows the one before it by 4 bytes, not 8.
+ * That leaves 24 bytes of it.
  *
  * A record gets its anchor when the page table entry has been changed already, where
  * nothing may fail. So each record that is made has one anchor laid by for it.
@@ -32,7 +34,7 @@ static unsigned int nr_reserved;
  */
 int __init ksm_anchor_init(void)
 {
-	BUILD_BUG_ON(sizeof(struct ksm_mapping) > 4 * sizeof(u64));
+	BUILD_BUG_ON(sizeof(struct ksm_mapping) > 3 * sizeof(u64));
 	anchor_cache = KMEM_CACHE(ksm_anchor, 0);
 	return anchor_cache ? 0 : -ENOMEM;
 }
@@ -49,7 +51,8 @@ static bool lay_by(void)
 
 	if (!anchor)
 		return false;
-	if (xa_alloc(&anchors, &anchor->id, anchor, xa_limit_32b, KSM_GFP)) {
+	if (xa_alloc(&anchors, &anchor->id, anchor,
+		     XA_LIMIT(1, KSM_CHUNK_ID_MAX), KSM_GFP)) {
 		kmem_cache_free(anchor_cache, anchor);
 		return false;
 	}
@@ -152,5 +155,20 @@ void ksm_anchor_put(struct ksm_anchor *anchor)
  */
 struct ksm_anchor *ksm_anchor_of(const struct ksm_mapping *mapping)
 {
-	return xa_load(&anchors, mapping->anchor);
+	return xa_load(&anchors, ksm_ref_chunk(mapping->place));
+}
+
+/**
+ * ksm_anchor_mapping - find a mapping record by its place
+ * @place: that of a record that shares a page
+ *
+ * Context: ksm_scan_mutex held.
+ * Return: the record.
+ */
+struct ksm_mapping *ksm_anchor_mapping(ksm_ref_t place)
+{
+	const struct ksm_anchor *anchor = xa_load(&anchors, ksm_ref_chunk(place));
+
+	lockdep_assert_held(&ksm_scan_mutex);
+	return ksm_chunk_mapping(&anchor->chunk->c, ksm_ref_slot(place));
 }

@@ -14,5 +14,6 @@ struct ksm_anchor *ksm_anchor_get(struct ksm_mm_chunk *mc,
 				  struct anon_vma *anon_vma, unsigned long pgoff);
 void ksm_anchor_put(struct ksm_anchor *anchor);
 struct ksm_anchor *ksm_anchor_of(const struct ksm_mapping *mapping);
+struct ksm_mapping *ksm_anchor_mapping(ksm_ref_t place);
 
 #endif /* _MM_KSM_ANCHOR_H */

@@ -63,17 +63,20 @@ static void ksm_chunk_set(struct ksm_chunk *chunk, unsigned int slot, u32 rec)
  * ksm_chunk_init() - make a chunk of empty pages
  * @chunk: the chunk
  * @id: its name in references, 1 to %KSM_CHUNK_ID_MAX
+ * @rec: %KSM_RECORDS_BYTES for its records, for as long as it is used
  * @total: tally of the domain
  * @own: tally of the mm
  *
  * Context: nobody else may know @chunk yet. Allocates nothing.
  */
-void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
-		    struct ksm_tally *own)
+void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_record *rec,
+		    struct ksm_tally *total, struct ksm_tally *own)
 {
 	WARN_ON_ONCE(!id || id > KSM_CHUNK_ID_MAX);
 	memset(chunk, 0, sizeof(*chunk));
+	memset(rec, 0, KSM_RECORDS_BYTES);
 	chunk->id = id;
+	chunk->rec = rec;
 	chunk->total = total;
 	chunk->own = own;
 	chunk->nr[KSM_PAGE_EMPTY] = KSM_CHUNK_PAGES;

@@ -39,18 +39,21 @@ struct ksm_record {
  * @nr: private: records by state; the four sum up to KSM_CHUNK_PAGES
  * @total: private: tally of the domain
  * @own: private: tally of the mm
- * @rec: private: the records
+ * @rec: private: the records, in memory of the caller
  */
 struct ksm_chunk {
 	u32 id;
 	u16 nr[KSM_NR_PAGE_STATES];
 	struct ksm_tally *total;
 	struct ksm_tally *own;
-	struct ksm_record rec[KSM_CHUNK_PAGES];
+	struct ksm_record *rec;
 };
 
-void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_tally *total,
-		    struct ksm_tally *own);
+/* What the records of one chunk take. */
+#define KSM_RECORDS_BYTES	(KSM_CHUNK_PAGES * sizeof(struct ksm_record))
+
+void ksm_chunk_init(struct ksm_chunk *chunk, u32 id, struct ksm_record *rec,
+		    struct ksm_tally *total, struct ksm_tally *own);
 void ksm_chunk_destroy(struct ksm_chunk *chunk);
 
 enum ksm_page_state ksm_chunk_state(const struct ksm_chunk *chunk,

@@ -201,7 +201,8 @@ unsigned long ksm_domain_metadata(const struct ksm_domain *domain)
 	unsigned long bytes;
 	unsigned int nid;
 
-	bytes = READ_ONCE(domain->nr_chunks) * sizeof(struct ksm_mm_chunk);
+	bytes = READ_ONCE(domain->nr_chunks) *
+		(sizeof(struct ksm_mm_chunk) + KSM_RECORDS_BYTES);
 	bytes += READ_ONCE(stats->nodes) * sizeof(struct ksm_stable_node);
 	bytes += READ_ONCE(stats->tally.pages[KSM_PAGE_STABLE]) *
 		 sizeof(struct ksm_mapping);

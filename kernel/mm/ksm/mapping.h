@@ -60,8 +60,8 @@ struct ksm_mm_chunk {
 /**
  * struct ksm_stable_node - what the engine keeps for one KSM page
  * @copy: the page as a copy of its content; under ksm_scan_mutex
- * @sharers: its mapping records; Invariant: changes only with the page locked,
- *	so that a migration sees one list from unmap to remap
+ * @sharers: the first of its mapping records; Invariant: their list changes only with
+ *	the page locked, so that a migration sees one list from unmap to remap
  * @kpfn: which page it is; no reference is held on it (see kpage.c)
  * @domain: the domain it belongs to; fixed
  * @idle: on the domain's list of nodes without sharers, or empty
@@ -72,7 +72,7 @@ struct ksm_mm_chunk {
  */
 struct ksm_stable_node {
 	struct ksm_copy copy;
-	struct hlist_head sharers;
+	struct ksm_mapping *sharers;
 	unsigned long kpfn;
 	struct ksm_domain *domain;
 	struct list_head idle;
@@ -103,17 +103,23 @@ struct ksm_anchor {
 
 /**
  * struct ksm_mapping - one sharer of a KSM page ("rmap_item" in mainline)
- * @sharer: place in the node's list; under the KSM page's lock
+ * @next: the next sharer of the page, or NULL; under the KSM page's lock
  * @node: the KSM page it shares; fixed while listed
- * @anchor: id of its anchor, see ksm_anchor_of(); 0 until it shares a page
- * @slot: which record of the anchor's chunk leads here
+ * @before: @place of the sharer before it, 0 if it is the first; under ksm_scan_mutex
+ * @place: its anchor's id and which record of the anchor's chunk leads here, see
+ *	ksm_anchor_of(); 0 until it shares a page, and fixed while listed
  */
 struct ksm_mapping {
-	struct hlist_node sharer;
+	struct ksm_mapping *next;
 	struct ksm_stable_node *node;
-	u32 anchor;
-	u16 slot;
+	ksm_ref_t before;
+	ksm_ref_t place;
 };
+
+static inline unsigned int ksm_mapping_slot(const struct ksm_mapping *mapping)
+{
+	return ksm_ref_slot(mapping->place);
+}
 
 /* What /proc shows of an mm follows its tally. Under ksm_scan_mutex. */
 static inline void ksm_slot_publish(struct ksm_mm_slot *slot)

@@ -58,7 +58,6 @@ struct ksm_stable_node *ksm_node_new(struct ksm_domain *domain)
 	if (!node)
 		return NULL;
 	ksm_copy_init(&node->copy);
-	INIT_HLIST_HEAD(&node->sharers);
 	INIT_LIST_HEAD(&node->idle);
 	node->domain = domain;
 	node->nid = NUMA_NO_NODE;
@@ -119,16 +118,16 @@ static void mapping_release(struct ksm_mapping *mapping, struct ksm_anchor *anch
 static void node_remove(struct ksm_stable_node *node)
 {
 	struct ksm_domain *domain = node->domain;
-	struct ksm_mapping *mapping;
-	struct hlist_node *next;
+	struct ksm_mapping *mapping, *next;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	hlist_for_each_entry_safe(mapping, next, &node->sharers, sharer) {
+	for (mapping = node->sharers; mapping; mapping = next) {
 		struct ksm_anchor *anchor = ksm_anchor_of(mapping);
 
+		next = mapping->next;
 		ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
 				  &domain->stats);
-		ksm_chunk_clear(&anchor->chunk->c, mapping->slot);
+		ksm_chunk_clear(&anchor->chunk->c, ksm_mapping_slot(mapping));
 		ksm_slot_publish(anchor->chunk->owner);
 		mapping_release(mapping, anchor);
 		cond_resched();
@@ -221,7 +220,11 @@ static void mapping_list(struct ksm_mapping *mapping, struct ksm_stable_node *no
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	mapping->node = node;
-	hlist_add_head(&mapping->sharer, &node->sharers);
+	mapping->before = 0;
+	mapping->next = node->sharers;
+	if (mapping->next)
+		mapping->next->before = mapping->place;
+	node->sharers = mapping;
 	list_del_init(&node->idle);
 	ksm_chain_share(&node->copy, domain->limits.max_page_sharing,
 			&domain->stats);
@@ -243,8 +246,7 @@ void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_mm_chunk *mc,
 			unsigned int slot, struct ksm_stable_node *node,
 			struct anon_vma *anon_vma, unsigned long pgoff)
 {
-	mapping->anchor = ksm_anchor_get(mc, anon_vma, pgoff - slot)->id;
-	mapping->slot = slot;
+	mapping->place = ksm_ref(ksm_anchor_get(mc, anon_vma, pgoff - slot)->id, slot);
 	ksm_domain_withdraw(node->domain, mc, slot);
 	/* In this order readers without a lock never see more shared than stable. */
 	ksm_chunk_set_stable(&mc->c, slot, mapping);
@@ -252,17 +254,26 @@ void ksm_mapping_attach(struct ksm_mapping *mapping, struct ksm_mm_chunk *mc,
 	ksm_slot_publish(mc->owner);
 }
 
-/* Take a record from its node. The node's page is locked by the caller. */
+/*
+ * Take a record from its node. The node's page is locked by the caller; the chunk still
+ * has the record, and those of all other sharers.
+ */
 static void mapping_detach(struct ksm_mapping *mapping)
 {
 	struct ksm_stable_node *node = mapping->node;
 	struct ksm_domain *domain = node->domain;
+	struct ksm_mapping **link = &node->sharers;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	hlist_del(&mapping->sharer);
+	if (mapping->before)
+		link = &ksm_anchor_mapping(mapping->before)->next;
+	VM_WARN_ON_ONCE(*link != mapping);
+	*link = mapping->next;
+	if (mapping->next)
+		mapping->next->before = mapping->before;
 	ksm_chain_unshare(&node->copy, domain->limits.max_page_sharing,
 			  &domain->stats);
-	if (hlist_empty(&node->sharers))
+	if (!node->sharers)
 		list_add(&node->idle, &domain->idle);
 }
 

@@ -12,7 +12,8 @@
 /* Its share of a bucket of the candidate index: see candidates.c. */
 #define CANDIDATE_BYTES	2
 /* What the engine keeps for a page, which will mostly be a candidate. */
-#define RECORD_BYTES	(DIV_ROUND_UP(sizeof(struct ksm_mm_chunk), KSM_CHUNK_PAGES) + \
+#define RECORD_BYTES	(DIV_ROUND_UP(sizeof(struct ksm_mm_chunk) + KSM_RECORDS_BYTES, \
+				      KSM_CHUNK_PAGES) + \
 			 CANDIDATE_BYTES)
 /* And for a merged one, besides. */
 #define MAPPING_BYTES	sizeof(struct ksm_mapping)

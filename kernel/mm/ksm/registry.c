@@ -34,6 +34,7 @@ static struct ksm_mm_slot *busy;
 
 static struct kmem_cache *slot_cache;
 static struct kmem_cache *chunk_cache;
+static struct kmem_cache *records_cache;
 
 /**
  * ksm_registry_init - make the caches
@@ -44,7 +45,8 @@ int __init ksm_registry_init(void)
 {
 	slot_cache = KMEM_CACHE(ksm_mm_slot, 0);
 	chunk_cache = KMEM_CACHE(ksm_mm_chunk, 0);
-	if (slot_cache && chunk_cache)
+	records_cache = kmem_cache_create("ksm_records", KSM_RECORDS_BYTES, 0, 0, NULL);
+	if (slot_cache && chunk_cache && records_cache)
 		return 0;
 	ksm_registry_exit();
 	return -ENOMEM;
@@ -53,6 +55,7 @@ int __init ksm_registry_init(void)
 /** ksm_registry_exit - free the caches, if there are any */
 void ksm_registry_exit(void)
 {
+	kmem_cache_destroy(records_cache);
 	kmem_cache_destroy(chunk_cache);
 	kmem_cache_destroy(slot_cache);
 }
@@ -302,6 +305,7 @@ static void chunk_free(struct ksm_mm_chunk *mc)
 	xa_erase(&slot->domain->chunks, mc->c.id);
 	WARN_ON_ONCE(!hlist_empty(&mc->anchors));
 	ksm_chunk_destroy(&mc->c);
+	kmem_cache_free(records_cache, mc->c.rec);
 	kmem_cache_free(chunk_cache, mc);
 	WRITE_ONCE(slot->domain->nr_chunks, slot->domain->nr_chunks - 1);
 }
@@ -311,13 +315,17 @@ static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
 {
 	struct ksm_domain *domain = slot->domain;
 	struct ksm_mm_chunk *mc = kmem_cache_zalloc(chunk_cache, KSM_GFP);
+	struct ksm_record *rec;
 	u32 id;
 
 	if (!mc)
 		return NULL;
-	if (xa_alloc(&domain->chunks, &id, mc, XA_LIMIT(1, KSM_CHUNK_ID_MAX), KSM_GFP))
+	rec = kmem_cache_alloc(records_cache, KSM_GFP);
+	if (!rec)
 		goto free_chunk;
-	ksm_chunk_init(&mc->c, id, &domain->stats.tally, &slot->tally);
+	if (xa_alloc(&domain->chunks, &id, mc, XA_LIMIT(1, KSM_CHUNK_ID_MAX), KSM_GFP))
+		goto free_records;
+	ksm_chunk_init(&mc->c, id, rec, &domain->stats.tally, &slot->tally);
 	mc->owner = slot;
 	mc->start = start;
 	if (xa_err(xa_store(&slot->chunks, chunk_number(start), mc, KSM_GFP)))
@@ -327,6 +335,8 @@ static struct ksm_mm_chunk *chunk_new(struct ksm_mm_slot *slot,
 
 free_id:
 	xa_erase(&domain->chunks, id);
+free_records:
+	kmem_cache_free(records_cache, rec);
 free_chunk:
 	kmem_cache_free(chunk_cache, mc);
 	return NULL;

@@ -35,7 +35,7 @@ static bool walk_mapping(struct folio *folio, struct ksm_mapping *mapping,
 			 struct rmap_walk_control *rwc)
 {
 	const struct ksm_anchor *anchor = ksm_anchor_of(mapping);
-	unsigned long pgoff = anchor->pgoff + mapping->slot;
+	unsigned long pgoff = anchor->pgoff + ksm_mapping_slot(mapping);
 	struct anon_vma *anon_vma = anchor->anon_vma;
 	struct anon_vma_chain *avc;
 	bool more = true;
@@ -81,7 +81,7 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 	node = ksm_kpage_node(&folio->page);
 	if (!node)
 		return;
-	hlist_for_each_entry(mapping, &node->sharers, sharer) {
+	for (mapping = node->sharers; mapping; mapping = mapping->next) {
 		cond_resched();
 		if (!walk_mapping(folio, mapping, rwc))
 			return;

@@ -49,8 +49,8 @@ static u32 fresh_id(const struct sim *sim)
 
 static void init_chunk(struct sim *sim, u32 at)
 {
-	ksm_chunk_init(&sim->chunk[at], fresh_id(sim), &sim->stats.tally,
-		       &sim->own[at / SIM_CHUNKS]);
+	ksm_chunk_init(&sim->chunk[at], fresh_id(sim), sim->rec[at],
+		       &sim->stats.tally, &sim->own[at / SIM_CHUNKS]);
 }
 
 static struct ksm_chunk *find_chunk(struct ksm_chunk_finder *finder, u32 id)

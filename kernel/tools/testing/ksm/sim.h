@@ -77,6 +77,7 @@ struct sim {
 	struct ksm_candidates candidates;
 	struct ksm_chunk_finder finder;
 	struct ksm_chunk chunk[SIM_MMS * SIM_CHUNKS];
+	struct ksm_record rec[SIM_MMS * SIM_CHUNKS][KSM_CHUNK_PAGES];
 };
 
 struct sim *sim_new(u32 limit, u32 nr_hashes);

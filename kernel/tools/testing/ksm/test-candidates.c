@@ -23,6 +23,7 @@ struct model {
 	struct ksm_candidates table;
 	struct ksm_tally total, own;
 	struct ksm_chunk chunk[NR_CHUNKS];
+	struct ksm_record rec[NR_CHUNKS][KSM_CHUNK_PAGES];
 	struct page page[NR_PAGES];
 	u64 now;
 	u64 evicted;
@@ -51,8 +52,8 @@ static struct model *model_new(void)
 	model->finder.find = find_chunk;
 	ksm_candidates_init(&model->table, &harness_mem, &model->finder);
 	for (at = 0; at < NR_CHUNKS; at++)
-		ksm_chunk_init(&model->chunk[at], id_of(at), &model->total,
-			       &model->own);
+		ksm_chunk_init(&model->chunk[at], id_of(at), model->rec[at],
+			       &model->total, &model->own);
 	return model;
 }
 

@@ -21,6 +21,7 @@ struct page {
 
 struct model {
 	struct ksm_chunk chunk[NR_CHUNKS];
+	struct ksm_record rec[NR_CHUNKS][KSM_CHUNK_PAGES];
 	struct page page[NR_CHUNKS][KSM_CHUNK_PAGES];
 	struct ksm_tally total;
 	struct ksm_tally own[NR_MMS];
@@ -34,8 +35,8 @@ static struct model *model_new(void)
 	u32 at;
 
 	for (at = 0; at < NR_CHUNKS; at++)
-		ksm_chunk_init(&model->chunk[at], at + 1, &model->total,
-			       &model->own[at % NR_MMS]);
+		ksm_chunk_init(&model->chunk[at], at + 1, model->rec[at],
+			       &model->total, &model->own[at % NR_MMS]);
 	return model;
 }
 
@@ -299,19 +300,20 @@ static void misuse_warns_and_changes_nothing(void)
 	CHECK(ksm_chunk_validate(chunk), "validate");
 	EXPECT_WARNINGS(1, ksm_chunk_destroy(chunk));
 	CHECK(!ksm_tally_tracked(&model->total), "pages are still counted");
-	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, 0, &model->total, model->own));
-	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, KSM_CHUNK_ID_MAX + 1, &model->total,
+	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, 0, model->rec[0], &model->total,
 					  model->own));
+	EXPECT_WARNINGS(1, ksm_chunk_init(chunk, KSM_CHUNK_ID_MAX + 1, model->rec[0],
+					  &model->total, model->own));
 }
 
-/* A record takes 8 bytes, and a chunk nothing beside itself. */
+/* A record takes 8 bytes, those of a chunk just a page, and a chunk nothing beside. */
 static void memory_is_the_records(void)
 {
-	struct ksm_chunk *chunk;
+	size_t bytes = sizeof(struct ksm_chunk) + KSM_RECORDS_BYTES;
 
-	CHECK(sizeof(*chunk) <= KSM_CHUNK_PAGES * 8 + 64, "%zu bytes a chunk",
-	      sizeof(*chunk));
-	harness_note("%.2f bytes a record", (double)sizeof(*chunk) / KSM_CHUNK_PAGES);
+	CHECK(KSM_RECORDS_BYTES == 4096, "%zu bytes for the records", KSM_RECORDS_BYTES);
+	CHECK(bytes <= KSM_CHUNK_PAGES * 8 + 64, "%zu bytes a chunk", bytes);
+	harness_note("%.2f bytes a record", (double)bytes / KSM_CHUNK_PAGES);
 }
 
 /* All bits that an address may have, at both ends of the address space, come back. */
@@ -395,7 +397,7 @@ static void youngest_is_the_least_age(void)
 	struct ksm_chunk *chunk = harness_keep(sizeof(*chunk));
 	u32 slot, age;
 
-	ksm_chunk_init(chunk, 1, &total, &own);
+	ksm_chunk_init(chunk, 1, harness_keep(KSM_RECORDS_BYTES), &total, &own);
 	CHECK(!ksm_chunk_youngest(chunk), "an empty chunk");
 	for (slot = 0; slot < KSM_CHUNK_PAGES; slot++)
 		ksm_chunk_set_volatile(chunk, slot, rnd());
