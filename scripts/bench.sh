@@ -6,7 +6,7 @@
 # usage: [RUNS=1..99] [CASES="NAME..."] bench.sh full|quick
 #
 # RUNS is how many samples each figure gets (5; quick: 3), CASES which cases are
-# run (all).  Results: build/bench.json, build/bench.svg, a table on stdout, and
+# run (all).  Results: build/bench.json, build/bench.svg, build/bench.txt, and
 # what every kernel printed in build/bench/.  Exit status 0 only if every kernel
 # came to its end; a target that is missed is no failure.
 
@@ -219,7 +219,7 @@ report() {
     jq -nR --rawfile list "$SOURCE/figures.list" --argjson all "$all" \
         -f "$SOURCE/report.jq" "$SAMPLES" >"$SP_TOP/build/bench.json"
     jq -r -f "$SOURCE/table.jq" "$SP_TOP/build/bench.json" |
-        awk -f "$SOURCE/table.awk"
+        awk -f "$SOURCE/table.awk" | tee "$SP_TOP/build/bench.txt"
     jq -r '.[] | .name as $name | .unavailable | to_entries[] |
         "\($name) of \(.key): not available: \(.value)"' \
         "$SP_TOP/build/bench.json"
@@ -243,7 +243,8 @@ main() {
     report
     [[ $all == true ]] ||
         say "this was not all: make bench takes every case, with more memory"
-    say "figures: build/bench.json; curves: build/bench.svg; logs: build/bench/"
+    say "figures: build/bench.json and .txt; curves: build/bench.svg;" \
+        "logs: build/bench/"
     exit "$failed"
 }
 
