@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -356,7 +357,62 @@ static void test_stays_mapped(void)
 	guest_check(&g, "written");
 }
 
+/* --- a guest beside a busy CPU ------------------------------------------------ */
+
+#define BUSY_MS	5000
+
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	must_call(sched_setaffinity(0, sizeof(set), &set));
+}
+
+/* What every switch between processes does, without a pause. */
+static void restore_fpu(void *unused)
+{
+	static char state[512] __attribute__((aligned(16)));
+
+	run_on(1);
+	asm volatile("fxsave %0" : "=m"(state));
+	for (;;)
+		asm volatile("fxrstor %0" : : "m"(state));
+}
+
+/*
+ * An emulator whose FPU of one CPU disturbs SVM of another lets a guest run without
+ * nested paging: on memory that is not its own.  No other test can be trusted then.
+ */
+static void test_busy_neighbour(void)
+{
+	struct guest g = { .value = { 0xaaaaaaaa, 0x55555555 } };
+	uint64_t end = now_ms() + BUSY_MS;
+	unsigned long runs = 0;
+	pid_t pid;
+	size_t i;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		skip("this machine has one CPU");
+	run_on(0);
+	guest_new(&g);
+	for (i = 0; i < DATA; i++)
+		guest_page(page_at(g.data, i), g.value[0]);
+	pid = child(restore_fpu, NULL);
+	for (; now_ms() < end; runs++)
+		guest_run(&g, 1, 1);
+	guest_check(&g, "beside a busy CPU");
+	kill_child(pid);
+	ksm_note("%lu times in and out of the guest", runs);
+}
+
 #else
+
+static void test_busy_neighbour(void)
+{
+	skip("the guest's program is for x86");
+}
 
 static void test_stays_mapped(void)
 {
@@ -374,6 +430,7 @@ static const struct ksm_case cases[] = {
 	{ "told_once", test_told_once },
 	{ "guest_writes", test_guest_writes },
 	{ "stays_mapped", test_stays_mapped },
+	{ "busy_neighbour", test_busy_neighbour },
 	{ }
 };
 
