@@ -371,13 +371,14 @@ static void run_on(int cpu)
 }
 
 /* What every switch between processes does, without a pause. */
-static void restore_fpu(void *unused)
+static void restore_fpu(void *arg)
 {
+	volatile unsigned long *times = arg;
 	static char state[512] __attribute__((aligned(16)));
 
 	run_on(1);
 	asm volatile("fxsave %0" : "=m"(state));
-	for (;;)
+	for (;; ++*times)
 		asm volatile("fxrstor %0" : : "m"(state));
 }
 
@@ -389,7 +390,7 @@ static void test_busy_neighbour(void)
 {
 	struct guest g = { .value = { 0xaaaaaaaa, 0x55555555 } };
 	uint64_t end = now_ms() + BUSY_MS;
-	unsigned long runs = 0;
+	unsigned long *times, runs = 0;
 	pid_t pid;
 	size_t i;
 
@@ -399,12 +400,16 @@ static void test_busy_neighbour(void)
 	guest_new(&g);
 	for (i = 0; i < DATA; i++)
 		guest_page(page_at(g.data, i), g.value[0]);
-	pid = child(restore_fpu, NULL);
+	times = mmap(NULL, page_size, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must(times != MAP_FAILED, "mmap: %m");
+	pid = child(restore_fpu, times);
 	for (; now_ms() < end; runs++)
 		guest_run(&g, 1, 1);
 	guest_check(&g, "beside a busy CPU");
 	kill_child(pid);
-	ksm_note("%lu times in and out of the guest", runs);
+	ksm_note("%lu times in and out of the guest, %lu times the FPU of another CPU restored",
+		 runs, *times);
 }
 
 #else
