@@ -393,6 +393,15 @@ static void stays_huge(char *p, size_t alike, const struct splits *since)
 	splits_expect(since, 0, 0);
 }
 
+/* Huge pages that khugepaged does not make again once they are split. */
+static char *huge_once(size_t n)
+{
+	char *p = huge_new(n);
+
+	area_advise(p, n * huge_pages(), MADV_NOHUGEPAGE);
+	return p;
+}
+
 /* Pages of one huge page have a like among merged pages. */
 static void test_split_min(void)
 {
@@ -405,7 +414,7 @@ static void test_split_min(void)
 	q = area_same(4, 9000);
 	ksm_settle();
 	was = splits_now();
-	p = huge_new(1);
+	p = huge_once(1);
 	area_fill_each(p, pages, 10);
 	for (i = 0; i < SPLIT_MIN - 1; i++)
 		page_fill(page_at(p, 5 * i), 9000);
@@ -438,8 +447,8 @@ static void test_split_min_pairs(void)
 	ksm_need("huge_split_min");
 	ksm_set("huge_split_min", SPLIT_MIN);
 	was = splits_now();
-	p = huge_new(1);
-	q = huge_new(1);
+	p = huge_once(1);
+	q = huge_once(1);
 	area_fill_each(p, pages, 1000);
 	area_fill_each(q, pages, 2000);
 	area_fill_each(page_at(q, 100), SPLIT_MIN - 1, 1200);
@@ -469,7 +478,7 @@ static void test_split_min_zero(void)
 	ksm_set("huge_split_min", SPLIT_MIN);
 	ksm_set("use_zero_pages", 1);
 	was = splits_now();
-	p = huge_new(1);
+	p = huge_once(1);
 	area_fill_each(p, pages, 10);
 	memset(page_at(p, 64), 0, (SPLIT_MIN - 1) * page_size);
 	area_advise(p, pages, MADV_MERGEABLE);
