@@ -14,6 +14,8 @@
  * was not, 2 bad usage or no engine, 97 the guests did not come up.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -390,6 +392,29 @@ static long anon_kib(void)
     return file_field("/proc/meminfo", "AnonPages");
 }
 
+/* What the processes that are left say they have of it. */
+static long processes_anon_kib(void)
+{
+    DIR *dir = opendir("/proc");
+    struct dirent *entry;
+    char path[300];
+    long kib = 0;
+
+    while (dir && (entry = readdir(dir))) {
+        snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
+        if (isdigit(entry->d_name[0])) {
+            long has = file_field(path, "RssAnon");
+
+            /* A thread of the kernel has none. */
+            kib += has > 0 ? has : 0;
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return kib;
+}
+
 /* After the end, when inspect_end() has found all counters 0. */
 static void check_memory(long anon, long profit)
 {
@@ -400,10 +425,12 @@ static void check_memory(long anon, long profit)
         nap_ms(200);
         anon_now = anon_kib();
     }
-    printf("AnonPages: %ld kB before, %ld kB after\n", anon, anon_now);
+    printf("AnonPages: %ld kB before, %ld kB after, %ld kB of processes\n",
+           anon, anon_now, processes_anon_kib());
     if (anon_now > anon + ANON_SLACK_KIB) {
         condemn("memory does not return: AnonPages were %ld kB before, now "
-                "they are %ld kB", anon, anon_now);
+                "they are %ld kB, of which processes have %ld kB", anon,
+                anon_now, processes_anon_kib());
     }
     /* Mainline's depends on its count of zero pages, which is not exact. */
     if (ksm_is_samepage()) {
