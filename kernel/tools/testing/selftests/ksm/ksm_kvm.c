@@ -374,12 +374,12 @@ static void run_on(int cpu)
 static void restore_fpu(void *arg)
 {
 	volatile unsigned long *times = arg;
-	static char state[512] __attribute__((aligned(16)));
+	char (*state)[512] = (void *)area_new(1);
 
 	run_on(1);
-	asm volatile("fxsave %0" : "=m"(state));
+	asm volatile("fxsave %0" : "=m"(*state));
 	for (;; ++*times)
-		asm volatile("fxrstor %0" : : "m"(state));
+		asm volatile("fxrstor %0" : : "m"(*state));
 }
 
 /*
