@@ -373,13 +373,13 @@ static void run_on(int cpu)
 /* What every switch between processes does, without a pause. */
 static void restore_fpu(void *arg)
 {
-	volatile unsigned long *times = arg;
+	unsigned long *times = arg;
 	char (*state)[512] = (void *)area_new(1);
 
 	run_on(1);
 	asm volatile("fxsave %0" : "=m"(*state));
 	for (;; ++*times)
-		asm volatile("fxrstor %0" : : "m"(*state));
+		asm volatile("fxrstor %0" : : "m"(*state) : "memory");
 }
 
 /*
