@@ -99,7 +99,7 @@ check_args() {
     *) die "accel=$accel: must be auto, tcg, kvm or icount" ;;
     esac
     [[ -z $races || -r $races ]] || die "--races $races: cannot be read"
-    [[ -z $qemu || -x $qemu ]] || die "--qemu $qemu: is no program"
+    [[ -z $qemu || -x $qemu ]] || die "--qemu (SAMEPAGE_HOST_QEMU) $qemu: is no program"
     [[ -x /bin/busybox ]] || die "boot.sh: no /bin/busybox: run scripts/setup.sh"
     check_memory $((mem + 256)) "the bench host"
     mkdir -p "$results"

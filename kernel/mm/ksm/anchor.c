@@ -167,8 +167,9 @@ struct ksm_anchor *ksm_anchor_of(const struct ksm_mapping *mapping)
  */
 struct ksm_mapping *ksm_anchor_mapping(ksm_ref_t place)
 {
-	const struct ksm_anchor *anchor = xa_load(&anchors, ksm_ref_chunk(place));
+	const struct ksm_anchor *anchor;
 
 	lockdep_assert_held(&ksm_scan_mutex);
+	anchor = xa_load(&anchors, ksm_ref_chunk(place));
 	return ksm_chunk_mapping(&anchor->chunk->c, ksm_ref_slot(place));
 }

@@ -408,6 +408,7 @@ static void test_busy_neighbour(void)
 		guest_run(&g, 1, 1);
 	guest_check(&g, "beside a busy CPU");
 	kill_child(pid);
+	must(*times, "the other CPU has not restored its FPU once");
 	ksm_note("%lu times in and out of the guest, %lu times the FPU of another CPU restored",
 		 runs, *times);
 }
