@@ -14,8 +14,6 @@
  * was not, 2 bad usage or no engine, 97 the guests did not come up.
  */
 #define _GNU_SOURCE
-#include <ctype.h>
-#include <dirent.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -32,8 +30,6 @@
 #define GUESTS_READY_SECONDS 1500
 #define GUESTS_END_SECONDS 1200
 #define WORKERS_END_SECONDS 600
-#define ANON_SLACK_KIB 16384
-#define PROFIT_SLACK 65536
 #define RC_NO_GUESTS 97
 
 Shared *shared;
@@ -54,8 +50,7 @@ static void on_signal(int number)
     interrupted = number;
 }
 
-/* A verdict without ending: the supervisor has others to end first. */
-static void __printf(1, 2) condemn(const char *fmt, ...)
+void condemn(const char *fmt, ...)
 {
     va_list ap;
 
@@ -387,73 +382,12 @@ static int run_to_end(void (*fn)(void *), void *arg)
     return result;
 }
 
-static long anon_kib(void)
-{
-    return file_field("/proc/meminfo", "AnonPages");
-}
-
-/* What the processes that are left say they have of it. */
-static long processes_anon_kib(void)
-{
-    DIR *dir = opendir("/proc");
-    struct dirent *entry;
-    char path[300];
-    long kib = 0;
-
-    while (dir && (entry = readdir(dir))) {
-        snprintf(path, sizeof(path), "/proc/%s/status", entry->d_name);
-        if (isdigit(entry->d_name[0])) {
-            long has = file_field(path, "RssAnon");
-
-            /* A thread of the kernel has none. */
-            kib += has > 0 ? has : 0;
-        }
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return kib;
-}
-
-/* After the end, when inspect_end() has found all counters 0. */
-static void check_memory(long anon, long profit)
-{
-    uint64_t limit = now_ms() + 30000;
-    long anon_now = anon_kib();
-
-    while (anon_now > anon + ANON_SLACK_KIB && now_ms() < limit) {
-        nap_ms(200);
-        anon_now = anon_kib();
-    }
-    printf("AnonPages: %ld kB before, %ld kB after, %ld kB of processes\n",
-           anon, anon_now, processes_anon_kib());
-    if (anon_now > anon + ANON_SLACK_KIB) {
-        condemn("memory does not return: AnonPages were %ld kB before, now "
-                "they are %ld kB, of which processes have %ld kB", anon,
-                anon_now, processes_anon_kib());
-    }
-    /* Mainline's depends on its count of zero pages, which is not exact. */
-    if (ksm_is_samepage()) {
-        long now = ksm_read_signed("general_profit");
-
-        printf("general_profit: %ld bytes before, %ld bytes after\n", profit,
-               now);
-        if (now < profit - PROFIT_SLACK) {
-            condemn("the engine's own memory does not return: "
-                    "general_profit is %ld with nothing merged", now);
-        }
-    }
-}
-
 static int run(void)
 {
-    long anon = anon_kib(), profit = 0;
     uint64_t start = now_ms();
     int rc;
 
-    if (ksm_is_samepage()) {
-        profit = ksm_read_signed("general_profit");
-    }
+    leak_start();
     rc = run_to_end(supervise, NULL);
     if (rc == RC_NO_GUESTS) {
         printf("the guests did not come up\n");
@@ -461,10 +395,13 @@ static int run(void)
     }
     /* All are gone; what the engine keeps now it would keep for ever. */
     if (ksm_verdict->state == KSM_RUNNING) {
+        swap_cleanup();
+        ksm_set("run", 0);
+        leak_unshare_own();
         run_to_end(inspect_end, NULL);
     }
     if (ksm_verdict->state == KSM_RUNNING) {
-        check_memory(anon, profit);
+        leak_check();
     }
     if (counted(&shared->tally.mismatches) || guests_told("mismatches") > 0) {
         condemn("wrong memory contents: see the lines MISMATCH above");

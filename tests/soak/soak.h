@@ -150,6 +150,11 @@ void range_book(Worker *w, const Range *r, uint64_t content, bool lazy);
 /* One action, drawn at random; returns its name and its range. */
 const char *act(Worker *w, Range *r);
 
+/* --- main.c --- */
+
+/* A verdict without ending: the supervisor has others to end first. */
+void __printf(1, 2) condemn(const char *fmt, ...);
+
 /* --- inspect.c --- */
 
 /* Process: turn knobs, check counters at each pass, until the end. */
@@ -165,6 +170,19 @@ void press(void *unused);
 /* Faults injected so far, -1 if this kernel cannot. */
 long press_injected(void);
 void press_cleanup(void);
+
+/* --- leak.c --- */
+
+/* Note what there is before anything begins. */
+void leak_start(void);
+/*
+ * End this process' share in what children with PR_SET_MEMORY_MERGE merged of
+ * the memory that a fork gave them, in the only way that needs no record of it.
+ * ksmd must not run.
+ */
+void leak_unshare_own(void);
+/* When all have ended and swap is off; prints and condemns. */
+void leak_check(void);
 
 /* --- figures.c --- */
 
