@@ -5,13 +5,13 @@
  *   soak --minutes N --results DIR [--workers N] [--swap MIB] [--damage]
  *        [-- DRIVER ARG...]
  *
- * DRIVER runs the guests (sharing-run --soak-seconds); the storm begins when it
- * has told in DIR/guests.txt that they are ready, and the whole run ends when it
- * fails.  --damage spoils a byte, to see a run fail.
+ * DRIVER runs the guests (sharing-run --soak-seconds); the storm begins when
+ * it has told in DIR/guests.txt that they are ready, and the whole run ends when
+ * it fails.  --damage spoils a byte, to see a run fail.
  *
  * Runs as root and disturbs the whole machine; the engine's knobs, swap and the
  * cgroup are put back at the end.  Exit status: 0 all was right, 1 something
- * was not, 2 bad usage or no engine, 97 the guests did not come up.
+ * was not, 2 bad usage or no engine.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -30,7 +30,6 @@
 #define GUESTS_READY_SECONDS 1500
 #define GUESTS_END_SECONDS 1200
 #define WORKERS_END_SECONDS 600
-#define RC_NO_GUESTS 97
 
 Shared *shared;
 
@@ -266,8 +265,8 @@ static void storm(uint64_t start)
 
     while (minute < opt.minutes && !evidence_enough()) {
         nap_ms(100);
-        while (reap())
-            ;
+        while (reap()) {
+        }
         respawn();
         if (now_ms() > next_kill) {
             kill_one(&rng);
@@ -329,8 +328,7 @@ static void supervise(void *unused)
         driver = child(run_driver, NULL);
         wait_guests_ready();
         if (guests_told("ready") != 1) {
-            end_guests();
-            _exit(RC_NO_GUESTS);
+            condemn("the guests did not come up, see what their driver says");
         }
     }
     if (!over()) {
@@ -362,7 +360,7 @@ static void prove_comparison(void)
 }
 
 /* Run @fn in a process and wait until it and all that it left have ended. */
-static int run_to_end(void (*fn)(void *), void *arg)
+static void run_to_end(void (*fn)(void *), void *arg)
 {
     pid_t pid = child(fn, arg), got;
     int status, result = 0;
@@ -375,24 +373,18 @@ static int run_to_end(void (*fn)(void *), void *arg)
             result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
         }
     }
-    if (result && result != RC_NO_GUESTS) {
+    if (result) {
         condemn("the supervisor or the last check ended with status %d",
                 result);
     }
-    return result;
 }
 
 static int run(void)
 {
     uint64_t start = now_ms();
-    int rc;
 
     leak_start();
-    rc = run_to_end(supervise, NULL);
-    if (rc == RC_NO_GUESTS) {
-        printf("the guests did not come up\n");
-        return rc;
-    }
+    run_to_end(supervise, NULL);
     /* All are gone; what the engine keeps now it would keep for ever. */
     if (ksm_verdict->state == KSM_RUNNING) {
         swap_cleanup();
