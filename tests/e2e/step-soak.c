@@ -187,7 +187,10 @@ bool step_soak(Run *run)
         ok = soak_round(run, &s, &err);
     }
     run->checks.quiet = false;
-    ok &= check_error(&run->checks, err, "the guests' soak comes to its end");
+    if (ok || err) {
+        ok &= check_error(&run->checks, err,
+                          "the guests' soak comes to its end");
+    }
     tell(run, &s, NULL);
     progress(&run->checks, "%u rounds, %u guests started, %u killed, "
              "%.1f GiB verified, %u mismatches", s.rounds, s.started, s.killed,
