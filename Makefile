@@ -26,9 +26,9 @@ test-debug:
 test-kcsan:
 	@scripts/test.sh kcsan
 
-## make test-sanitize  tests of the QEMU side with ASan and UBSan (a build of 10 minutes)
+## make test-sanitize  tests of the QEMU side with ASan and UBSan
 test-sanitize:
-	@scripts/test.sh sanitize
+	@scripts/test.sh qmp-fuzz sanitize
 
 ## make test-fast   only what needs no bench host: layers, unit, qtest
 test-fast:

@@ -3,15 +3,16 @@
 #
 # `make test`: every test of the project, from fast to real.
 #
-# usage: test.sh [LAYER...]      default: layers docs fuzz unit qtest libvirt kernel
-#                                core vm e2e e2e-long
+# usage: test.sh [LAYER...]      default: layers docs fuzz unit qtest qmp-fuzz
+#                                without libvirt kernel core vm e2e e2e-long
 #
 #   layers   include arrows between the engine's files, style of the scripts
 #   docs     QEMU's manual with ours in it: no warning, nothing without description
 #   fuzz     libFuzzer on the pure parts of the engine, for FUZZ_SECONDS (60)
 #   unit     these in userspace under sanitizers, QEMU's and tools' units
 #   qtest    our QEMU: the QMP side, without a guest
-#   sanitize a part of these with ASan and UBSan: make test-sanitize
+#   qmp-fuzz with ASan and UBSan: a fuzzer of the monitor, units of the QEMU side
+#   sanitize the rest of ours of qtest with these: make test-sanitize runs both
 #   without  a QEMU that was built with --disable-ksm
 #   libvirt  our QEMU under Debian's libvirtd and virsh: on this machine, and
 #            in the bench host what its kernel has a part in
@@ -40,11 +41,12 @@
 . "$(dirname "$0")/lib.sh"
 
 readonly RESULTS=$SP_TOP/build/test
-readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest libvirt kernel core vm e2e
-    e2e-long)
+readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest qmp-fuzz without libvirt
+    kernel core vm e2e e2e-long)
 # Layers in lanes: one after the other in each, all lanes of a stage at once; the
 # first lane is shown as it runs.  What is in no stage runs alone, at the end.
-readonly STAGES=("layers qtest|docs e2e unit|fuzz libvirt" "kernel vm|e2e-long core")
+readonly STAGES=("layers qtest|docs e2e unit qmp-fuzz|fuzz libvirt without"
+    "kernel vm|e2e-long core")
 # Where results go: one line each, a file for each lane
 TABLE=$RESULTS/results.tsv
 readonly HARNESS=$SP_TOP/kernel/tools/testing/ksm
@@ -167,18 +169,25 @@ layer_without() {
     qtests without without ksm-without-test qmp-cmd-test qom-test test-hmp
 }
 
-# Errors and leaks end a program with a bad status, which its qtest sees.
-layer_sanitize() {
+# sanitized COMMAND... - errors and leaks end a program with a bad status, which
+# its qtest sees
+sanitized() {
+    local -x ASAN_OPTIONS=detect_leaks=1
+    local -x UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    "$@"
+}
+
+layer_qmp-fuzz() {
     local tests program
-    export ASAN_OPTIONS=detect_leaks=1
-    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    qtests sanitize sanitize ksm-test ksm-fuzz-test
-    if tests=$(artefact qemu-tests sanitize); then
-        for program in "$tests"/test-ksm-*; do
-            tap "sanitize $(basename "$program")" "$program" --tap -k
-        done
-    fi
-    unset ASAN_OPTIONS UBSAN_OPTIONS
+    sanitized qtests qmp-fuzz sanitize ksm-fuzz-test
+    tests=$(artefact qemu-tests sanitize) || return 0
+    for program in "$tests"/test-ksm-*; do
+        sanitized tap "qmp-fuzz $(basename "$program")" "$program" --tap -k
+    done
+}
+
+layer_sanitize() {
+    sanitized qtests sanitize sanitize ksm-test
 }
 
 layer_libvirt() {
@@ -437,8 +446,9 @@ main() {
     (($#)) || set -- "${DEFAULT_LAYERS[@]}"
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
-            die "$layer: must be layers, docs, fuzz, unit, qtest, sanitize, without, libvirt," \
-                "kernel, core, debug, kcsan, vm, vm-debug, e2e or e2e-long"
+            die "$layer: must be layers, docs, fuzz, unit, qtest, qmp-fuzz, sanitize," \
+                "without, libvirt, kernel, core, debug, kcsan, vm, vm-debug, e2e or" \
+                "e2e-long"
         [[ $layer != libvirt && $layer != docs ]] || packages+=("$layer")
     done
     check_range FUZZ_SECONDS "$FUZZ_SECONDS" 1 86400
