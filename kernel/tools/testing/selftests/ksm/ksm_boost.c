@@ -58,11 +58,21 @@ static void test_bounds(void)
 		ksm_read("boost_max_cpu"), 0);
 }
 
+/* Passes in three seconds. */
+static long passes_in_3_s(void)
+{
+	long scans = ksm_read("full_scans");
+
+	usleep(3000000);
+	return ksm_read("full_scans") - scans;
+}
+
 /* Two passes are made at once, and not many more. */
 static void test_hurries_and_rests(void)
 {
 	char *area;
-	long ms, scans;
+	long ms, scans = 2;
+	int i;
 
 	slow_pace(50);
 	area = area_same(PAGES, 1);
@@ -70,11 +80,10 @@ static void test_hurries_and_rests(void)
 	must(ms >= 0, "%d new pages were not merged in %d ms, the time of one slow pass",
 	     PAGES, SLOW_PASS_MS);
 	ksm_note("merged in %ld ms; at the slow pace: %d", ms, 2 * SLOW_PASS_MS);
-	/* What it has begun in a hurry it may end so. */
+	/* What it has begun in a hurry it may end so, if busy a little later. */
 	usleep(500000);
-	scans = ksm_read("full_scans");
-	usleep(3000000);
-	scans = ksm_read("full_scans") - scans;
+	for (i = 0; i < 3 && scans > 1; i++)
+		scans = passes_in_3_s();
 	must(scans <= 1, "%ld passes in 3 s over memory at rest, which take %d ms each",
 	     scans, SLOW_PASS_MS);
 }
