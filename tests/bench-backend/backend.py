@@ -303,7 +303,8 @@ def verdict(summary, queries):
     print()
     for name, row in summary.items():
         ratio = row["cpu_ratio"]
-        good = good and ratio["ratio"] < LIMIT
+        good = (good and ratio["ratio"] < LIMIT and
+                row["main_thread_percent"] < 100 * (LIMIT - 1))
         low, middle, high = [100 * (ratio[k] - 1)
                              for k in ("low", "ratio", "high")]
         print(f"The backend, {name}, adds {middle:.2f} % to a guest's run time "

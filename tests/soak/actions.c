@@ -15,9 +15,6 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
-#ifndef PR_SET_MEMORY_MERGE
-#define PR_SET_MEMORY_MERGE 67
-#endif
 
 /* A call that may be refused for want of memory, or as it makes no sense now. */
 static bool done(const char *what, long result)

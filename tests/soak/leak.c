@@ -19,9 +19,6 @@
 
 #include "soak.h"
 
-#ifndef PR_SET_MEMORY_MERGE
-#define PR_SET_MEMORY_MERGE 67
-#endif
 #define KPF_ANON_PAGE 12
 #define RETURN_SECONDS 30
 /* This process, its shell and init: their stacks and data go on changing. */
@@ -35,7 +32,7 @@ typedef struct Frames {
 static long profit_before;
 static Frames before;
 
-/* Frames by their flags; -1 each if this kernel does not tell. */
+/* Frames by their flags. */
 static Frames count_frames(void)
 {
     static uint64_t flags[8192];
@@ -43,15 +40,14 @@ static Frames count_frames(void)
     ssize_t got;
     int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 
-    while (fd >= 0 && (got = read(fd, flags, sizeof(flags))) > 0) {
+    must(fd >= 0, "/proc/kpageflags: %m");
+    while ((got = read(fd, flags, sizeof(flags))) > 0) {
         for (size_t i = 0; i < got / sizeof(flags[0]); i++) {
             f.anon += flags[i] >> KPF_ANON_PAGE & 1;
             f.ksm += flags[i] >> KPF_KSM_PAGE & 1;
         }
     }
-    if (fd < 0 || got < 0) {
-        return (Frames) { -1, -1 };
-    }
+    must(got == 0, "reading /proc/kpageflags: %m");
     close(fd);
     return f;
 }
@@ -74,12 +70,7 @@ static void prove_count(void)
 void leak_start(void)
 {
     before = count_frames();
-    if (before.anon < 0) {
-        printf("without /proc/kpageflags: memory that does not return goes "
-               "unseen\n");
-    } else {
-        prove_count();
-    }
+    prove_count();
     profit_before = ksm_is_samepage() ? ksm_read_signed("general_profit") : 0;
 }
 

@@ -23,6 +23,10 @@
 
 #include "ksm_util.h"
 
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE 67
+#endif
+
 #define WORKERS_MAX 32
 /* Of a worker: areas of 2 MiB, the first ones of small pages only */
 #define AREAS 8
