@@ -99,7 +99,7 @@ void case_cow_break_latency(const struct plan *plan);
 void case_rmap_20k_vmas(const struct plan *plan);
 void case_metadata_bytes(const struct plan *plan);      /* metadata.c */
 void case_default_pacing(const struct plan *plan);      /* pacing.c */
-void case_threads(const struct plan *plan);
+void case_threads(const struct plan *plan);             /* threads.c */
 void case_kvm_merge(const struct plan *plan);           /* kvm.c */
 void case_kvm_guest_slowdown(const struct plan *plan);
 

@@ -52,9 +52,3 @@ void case_default_pacing(const struct plan *plan)
         in_child(pacing, plan);
     }
 }
-
-void case_threads(const struct plan *plan)
-{
-    (void)plan;
-    not_available("threads_1_2", "this engine scans with one thread");
-}

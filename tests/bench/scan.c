@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a pass costs that finds nothing to merge. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -64,11 +66,58 @@ static void sample_both(const char *figure, char *area, size_t pages,
     sample_passes(every, area, pages, step, plan);
 }
 
+/*
+ * What it takes to read the memory, and to do next to nothing with it: less than
+ * that no engine can take that reads every page.
+ */
+static void sample_reading(const char *area, size_t pages,
+                           const struct plan *plan)
+{
+    const uint64_t *words = (const uint64_t *)area;
+    volatile uint64_t result;
+
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        uint64_t start = now_ns(), even = 0, odd = 0;
+
+        for (size_t i = 0; i < pages * PAGE / sizeof(*words); i += 2) {
+            even += words[i];
+            odd += words[i + 1];
+        }
+        result = even + odd;
+        sample("memory_read", per_page(now_ns() - start, pages));
+    }
+    (void)result;
+}
+
+/*
+ * What asking the page tables which pages were accessed takes, in the kernel's own
+ * walk that does this: what an engine would take that looked there, not at bytes.
+ */
+static void sample_access_bits(size_t pages, const struct plan *plan)
+{
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        die("/proc/self/clear_refs: %s", strerror(errno));
+    }
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        uint64_t start = now_ns();
+
+        if (write(fd, "1", 1) != 1) {
+            die("/proc/self/clear_refs: %s", strerror(errno));
+        }
+        sample("access_bits", per_page(now_ns() - start, pages));
+    }
+    close(fd);
+}
+
 static void idle_unique(const struct plan *plan)
 {
     size_t pages = plan->mib * PAGES_PER_MIB;
     char *area = area_unique(pages);
 
+    sample_reading(area, pages, plan);
+    sample_access_bits(pages, plan);
     sample_both("scan_idle_unique", area, pages, 0, plan);
 }
 
