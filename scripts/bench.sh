@@ -29,19 +29,19 @@ uml    1024  600  merge_many_small_procs
 uml    1024  300  mib=64 unmerge_rate
 uml    9984 1200  max_mib=8192 growth_512M_8G
 uml+   1536 1800  mib=1024 default_pacing_1G
-icount  768  900  mib=64 scan_idle_unique merge_cold_half_dup merge_all_dup
+icount  768  900  mib=64 access_bits scan_idle_unique merge_cold_half_dup merge_all_dup
 icount  768  600  merge_many_small_procs
 icount  768  600  mib=64 unmerge_rate cow_break_latency rmap_20k_vmas
 icount  768  300  seconds=60 sparse_32T
 host    768  600  mib=384 metadata_bytes
-host    768  300  mib=256 threads_1_2
+host   1024  300  mib=512 threads_1_2
 host   1024  600  mib=32 kvm_merge kvm_guest_slowdown'
 readonly QUICK='
 uml     512  120  mib=256 scan_idle_unique scan_rewritten scan_half_hot
 uml     512  120  mib=64 merge_cold_half_dup merge_all_dup
-icount  512  200  runs=1 mib=32 scan_idle_unique merge_cold_half_dup
+icount  512  200  runs=1 mib=32 access_bits scan_idle_unique merge_cold_half_dup
 icount  512  200  runs=1 mib=32 unmerge_rate cow_break_latency
-host    512  120  mib=128 threads_1_2
+host    768  120  mib=256 threads_1_2
 host   1024  200  mib=16 metadata_bytes kvm_merge'
 
 usage() {

@@ -87,6 +87,7 @@ long file_number(const char *path, const char *key);
 /* --- the cases --- */
 
 void case_scan_idle_unique(const struct plan *plan);    /* scan.c */
+void case_access_bits(const struct plan *plan);
 void case_scan_rewritten(const struct plan *plan);
 void case_scan_half_hot(const struct plan *plan);
 void case_growth(const struct plan *plan);

@@ -23,6 +23,7 @@ static const struct bench_case {
     void (*run)(const struct plan *plan);
 } cases[] = {
     { "scan_idle_unique", case_scan_idle_unique },
+    { "access_bits", case_access_bits },
     { "scan_rewritten", case_scan_rewritten },
     { "scan_half_hot", case_scan_half_hot },
     { "growth_512M_8G", case_growth },

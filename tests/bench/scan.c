@@ -89,35 +89,12 @@ static void sample_reading(const char *area, size_t pages,
     (void)result;
 }
 
-/*
- * What asking the page tables which pages were accessed takes, in the kernel's own
- * walk that does this: what an engine would take that looked there, not at bytes.
- */
-static void sample_access_bits(size_t pages, const struct plan *plan)
-{
-    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0) {
-        die("/proc/self/clear_refs: %s", strerror(errno));
-    }
-    for (unsigned int n = 0; n < plan->runs; n++) {
-        uint64_t start = now_ns();
-
-        if (write(fd, "1", 1) != 1) {
-            die("/proc/self/clear_refs: %s", strerror(errno));
-        }
-        sample("access_bits", per_page(now_ns() - start, pages));
-    }
-    close(fd);
-}
-
 static void idle_unique(const struct plan *plan)
 {
     size_t pages = plan->mib * PAGES_PER_MIB;
     char *area = area_unique(pages);
 
     sample_reading(area, pages, plan);
-    sample_access_bits(pages, plan);
     sample_both("scan_idle_unique", area, pages, 0, plan);
 }
 
@@ -137,6 +114,36 @@ void case_scan_idle_unique(const struct plan *plan)
         ksm_reset();
         in_child(first_pass, plan);
     }
+}
+
+/*
+ * What asking the page tables which pages were accessed takes, in the kernel's own
+ * walk that does this: what an engine would take that looked there, not at bytes.
+ */
+static void access_bits(const struct plan *plan)
+{
+    size_t pages = plan->mib * PAGES_PER_MIB;
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        die("/proc/self/clear_refs: %s", strerror(errno));
+    }
+    area_unique(pages);
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        uint64_t start = now_ns();
+
+        if (write(fd, "1", 1) != 1) {
+            die("/proc/self/clear_refs: %s", strerror(errno));
+        }
+        sample("access_bits", per_page(now_ns() - start, pages));
+    }
+    close(fd);
+}
+
+void case_access_bits(const struct plan *plan)
+{
+    ksm_reset();
+    in_child(access_bits, plan);
 }
 
 static void rewritten(const struct plan *plan)

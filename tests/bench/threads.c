@@ -2,14 +2,22 @@
 /* How much sooner a pass ends if two threads scan. */
 #include "bench.h"
 
-static double pass_seconds(long threads)
+/* Of so many passes the shortest counts: what else is to be done makes them longer. */
+#define PASSES 3
+
+static double shortest_pass(long threads)
 {
-    uint64_t start;
+    uint64_t shortest = UINT64_MAX;
 
     ksm_set("scan_threads", threads);
-    start = now_ns();
-    ksm_pass();
-    return (now_ns() - start) / 1e9;
+    for (unsigned int n = 0; n < PASSES; n++) {
+        uint64_t start = now_ns(), took;
+
+        ksm_pass();
+        took = now_ns() - start;
+        shortest = took < shortest ? took : shortest;
+    }
+    return shortest;
 }
 
 /* Unique pages, all of them looked at in each pass. */
@@ -20,7 +28,7 @@ static void threads(const struct plan *plan)
     ksm_pass();
     ksm_pass();
     for (unsigned int n = 0; n < plan->runs; n++) {
-        double one = pass_seconds(1), two = pass_seconds(2);
+        double one = shortest_pass(1), two = shortest_pass(2);
 
         sample("threads_1_2", one / two);
     }

@@ -33,6 +33,9 @@
 /* Whether there is much that is new is asked after so many pages: 16 MiB. */
 #define FRESH_WINDOW		4096
 
+/* In a hurry several threads get so many pages at once, to have something to share. */
+#define BOOST_PAGES		1024U
+
 /* In a hurry ksmd works for so long before it rests. */
 #define BOOST_WORK_NS		(4 * NSEC_PER_MSEC)
 
@@ -222,6 +225,16 @@ static bool is_boosted(void)
 {
 	return READ_ONCE(pace.boost_max_cpu) && atomic_read(&pace.boost_passes) &&
 	       READ_ONCE(pace.advisor.mode) == KSM_ADVISOR_NONE;
+}
+
+/** ksm_pace_pages - how many pages the next batch has; called by ksmd */
+unsigned int ksm_pace_pages(void)
+{
+	unsigned int pages = ksm_get_pages_to_scan();
+
+	if (is_boosted() && ksm_lanes_get_threads() > 1)
+		pages = max(pages, BOOST_PAGES);
+	return pages;
 }
 
 static u64 work_ns(void)

@@ -6,6 +6,7 @@
 #include "control.h"
 
 void ksm_pace_looked(unsigned int looked, unsigned int fresh);
+unsigned int ksm_pace_pages(void);
 bool ksm_pace_goes_on(void);
 void ksm_pace_sleep(void);
 void ksm_pace_pass_begins(void);

@@ -2,9 +2,10 @@
 /*
  * The scan: ksmd, its passes over the registered mms, and what stops it.
  *
- * A step takes the next few pages of one chunk, or with several threads of as many
- * chunks, has them hashed, lets match.c see to each, and forgets what was recorded of
- * the addresses in between. A pass is over when the last mm's last chunk was seen.
+ * A step takes the next few pages of one chunk, has them hashed, lets match.c see to
+ * each, and forgets what was recorded of the addresses in between. With several threads
+ * the pages of the next steps are being hashed meanwhile (lanes.c). A pass is over when
+ * the last mm's last chunk was seen.
  */
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
@@ -39,9 +40,8 @@
  * @pages_scanned: pages looked at, ever; ditto
  * @pages_skipped: pages passed by, ever; ditto
  * @last_prune: when, in jiffies, nodes in chains were last looked at; ditto
- * @lane: the pages of the current step; ditto
- * @batch: the merges that they wait for; ditto
- * @seen: which slots of the current chunk they are in; ditto
+ * @batch: the merges that wait; ditto
+ * @seen: which slots of the current chunk the pages of a step are in; ditto
  * @wake: woken when there may be something to do, or no longer offlining
  */
 static struct scan_state {
@@ -54,7 +54,6 @@ static struct scan_state {
 	u64 pages_scanned;
 	u64 pages_skipped;
 	unsigned long last_prune;
-	struct ksm_lane lane[KSM_LANES_MAX];
 	struct ksm_batch batch;
 	DECLARE_BITMAP(seen, KSM_CHUNK_PAGES);
 	wait_queue_head_t wake;
@@ -197,34 +196,59 @@ static void retire(struct ksm_mm_slot *slot, struct ksm_walk *walk)
 		ksm_registry_retire(slot);
 }
 
-/*
- * Find the next pages of an mm, @max at most, with a lane for each thread. Returns the
- * number of lanes; 0 if the mm is exiting. An mm without a mergeable VMA is forgotten.
+/**
+ * struct lookahead - the walks that are ahead of what is seen to
+ * @slot: the borrowed slot
+ * @next: where the next walk begins
+ * @left: so many pages it may find at most
+ * @ended: there will be no other one
  */
-static unsigned int walk_lanes(struct ksm_mm_slot *slot, unsigned int max)
-{
-	unsigned int threads = ksm_lanes_get_threads(), nr = 0;
-	unsigned long addr = slot->next_addr;
-	struct mm_struct *mm = slot->slot.mm;
-	struct ksm_walk *walk;
+struct lookahead {
+	struct ksm_mm_slot *slot;
+	unsigned long next;
+	unsigned int left;
+	bool ended;
+};
 
-	mmap_read_lock(mm);
-	if (ksm_mm_is_exiting(mm))
-		goto out;
-	do {
-		walk = &scan.lane[nr++].walk;
-		ksm_walk_mm(mm, addr, min(max, KSM_WALK_PAGES), walk);
-		if (nr > 1)
-			ksm_walk_share(&scan.lane[nr - 2].walk, walk);
-		max -= walk->nr;
-		addr = walk->next;
-	} while (walk->nr && !walk->mm_done && max && nr < threads);
-	walk = &scan.lane[0].walk;
-	if (walk->mm_done && !walk->saw_vma && !slot->next_addr)
+/* With mmap_lock held. Returns whether to go on after that walk. */
+static bool walk_lane(struct lookahead *ahead, struct ksm_lane *lane)
+{
+	struct ksm_lane *last = ksm_lanes_last();
+	struct ksm_mm_slot *slot = ahead->slot;
+	struct ksm_walk *walk = &lane->walk;
+
+	ksm_walk_mm(slot->slot.mm, ahead->next, min(ahead->left, KSM_WALK_PAGES), walk);
+	if (last)
+		ksm_walk_share(&last->walk, walk);
+	if (walk->mm_done && !walk->saw_vma && !ahead->next)
 		retire(slot, walk);
-out:
-	mmap_read_unlock(mm);
-	return nr;
+	ahead->left -= walk->nr;
+	ahead->next = walk->next;
+	return walk->nr && !walk->mm_done && ahead->left &&
+	       !ksm_skip_rests(slot, walk->next, scan.pass);
+}
+
+/*
+ * Find the next pages, as many as the threads have use for; none if the mm is exiting.
+ * An mm without a mergeable VMA is forgotten.
+ */
+static void walk_ahead(struct lookahead *ahead)
+{
+	struct mm_struct *mm = ahead->slot->slot.mm;
+	struct ksm_lane *lane;
+
+	while (!ahead->ended && (lane = ksm_lanes_free())) {
+		mmap_read_lock(mm);
+		if (ksm_mm_is_exiting(mm)) {
+			mmap_read_unlock(mm);
+			ahead->ended = true;
+			return;
+		}
+		ahead->ended = !walk_lane(ahead, lane);
+		mmap_read_unlock(mm);
+		ksm_skip_choose(ahead->slot, lane, scan.pass);
+		ksm_lanes_add(ahead->slot->domain);
+	}
 }
 
 /* See to the pages of one lane, and forget what it did not see. Returns the looks. */
@@ -241,17 +265,21 @@ static unsigned int scan_lane(struct ksm_mm_slot *slot, struct ksm_lane *lane,
 	looked = walk->nr - skipped;
 	WRITE_ONCE(scan.pages_scanned, scan.pages_scanned + looked);
 	WRITE_ONCE(scan.pages_skipped, scan.pages_skipped + skipped);
-	ksm_walk_put(walk);
 	slot->next_addr = walk->mm_done ? 0 : walk->next;
 	return looked + ksm_skip_looks(skipped);
 }
 
-/* Look at up to @max pages of the slot under the cursor. Returns how many. */
+/*
+ * Look at up to @max pages of the slot under the cursor, but with one thread only at
+ * those of one lane. Returns how many.
+ */
 static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 {
-	unsigned int passed_by, looked, nr, i;
-	unsigned long held_until, end;
-	bool done = false;
+	unsigned int passed_by, looked;
+	struct lookahead ahead;
+	struct ksm_lane *lane;
+	unsigned long end;
+	bool done = true;
 
 	lockdep_assert_held(&ksm_scan_mutex);
 	passed_by = ksm_skip_chunks(slot, scan.pass);
@@ -261,25 +289,22 @@ static unsigned int scan_slot(struct ksm_mm_slot *slot, unsigned int max)
 		ksm_cursor_return(KSM_CURSOR_SCAN, slot, false);
 		return max;
 	}
-	nr = walk_lanes(slot, max - looked);
-	if (!nr) {
-		ksm_cursor_return(KSM_CURSOR_SCAN, slot, true);
-		return looked;
-	}
-	for (i = 0; i < nr; i++)
-		ksm_skip_choose(slot, &scan.lane[i], scan.pass);
-	ksm_lanes_hash(slot->domain, scan.lane, nr);
-	held_until = scan.lane[nr - 1].walk.next;
-	for (i = 0; i < nr; i++) {
-		end = scan.lane[i].walk.next;
-		looked += scan_lane(slot, &scan.lane[i], held_until);
-		done = scan.lane[i].walk.mm_done;
+	ahead = (struct lookahead) {
+		.slot = slot, .next = slot->next_addr, .left = max - looked,
+	};
+	walk_ahead(&ahead);
+	while ((lane = ksm_lanes_first())) {
+		end = lane->walk.next;
+		looked += scan_lane(slot, lane, ksm_lanes_last()->walk.next);
+		done = lane->walk.mm_done;
 		/* After a split it goes on from there. */
-		if (scan.lane[i].walk.next != end)
+		if (lane->walk.next != end || freezing(current))
 			break;
+		ksm_lanes_done();
+		if (ksm_lanes_get_threads() > 1)
+			walk_ahead(&ahead);
 	}
-	while (++i < nr)
-		ksm_walk_put(&scan.lane[i].walk);
+	ksm_lanes_drop();
 	ksm_cursor_return(KSM_CURSOR_SCAN, slot, done);
 	return looked;
 }
@@ -354,7 +379,7 @@ static int ksmd(void *unused)
 		/* Exits are cleaned up after in any case, merging or not. */
 		ksm_registry_reap();
 		if (has_work())
-			scan_batch(ksm_get_pages_to_scan());
+			scan_batch(ksm_pace_pages());
 		mutex_unlock(&ksm_scan_mutex);
 
 		try_to_freeze();
@@ -504,7 +529,7 @@ unsigned int ksm_get_scan_threads(void)
 
 /**
  * ksm_set_scan_threads - set how many threads scan
- * @threads: 1 to KSM_LANES_MAX, ksmd included
+ * @threads: 1 to KSM_THREADS_MAX, ksmd included
  *
  * Context: May sleep.
  * Return: 0; -EINVAL if it is out of range; -errno if a thread could not be started.

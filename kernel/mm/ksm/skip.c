@@ -51,12 +51,18 @@ void ksm_skip_choose(struct ksm_mm_slot *slot, struct ksm_lane *lane, u64 pass)
 			__set_bit(i, lane->look);
 }
 
-/*
- * Is there a whole chunk of pages to be passed by, so that not even its page table
- * need be read? It is full, so no page can be new; and nothing of it is merged, so no
- * counter waits for a look.
+/**
+ * ksm_skip_rests - is there a whole chunk to be passed by?
+ * @slot: a borrowed slot
+ * @start: where it begins; if no chunk begins there it is false
+ * @pass: number of the pass
+ *
+ * Then not even its page table need be read: it is full, so no page can be new; and
+ * nothing of it is merged, so no counter waits for a look.
+ *
+ * Context: ksm_scan_mutex held.
  */
-static bool chunk_rests(struct ksm_mm_slot *slot, unsigned long start, u64 pass)
+bool ksm_skip_rests(struct ksm_mm_slot *slot, unsigned long start, u64 pass)
 {
 	const struct ksm_mm_chunk *mc = ksm_slot_find_chunk(slot, start);
 	unsigned int age;
@@ -86,7 +92,7 @@ unsigned int ksm_skip_chunks(struct ksm_mm_slot *slot, u64 pass)
 	unsigned int chunks = 0;
 
 	lockdep_assert_held(&ksm_scan_mutex);
-	if (!chunk_rests(slot, slot->next_addr, pass))
+	if (!ksm_skip_rests(slot, slot->next_addr, pass))
 		return 0;
 	mmap_read_lock(mm);
 	do {
@@ -96,7 +102,7 @@ unsigned int ksm_skip_chunks(struct ksm_mm_slot *slot, u64 pass)
 			break;
 		slot->next_addr += KSM_CHUNK_BYTES;
 	} while (++chunks < CHUNKS_AT_ONCE &&
-		 chunk_rests(slot, slot->next_addr, pass));
+		 ksm_skip_rests(slot, slot->next_addr, pass));
 	mmap_read_unlock(mm);
 	return chunks * KSM_CHUNK_PAGES;
 }

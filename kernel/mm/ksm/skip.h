@@ -18,6 +18,7 @@ static inline unsigned int ksm_skip_looks(unsigned int pages)
 }
 
 void ksm_skip_choose(struct ksm_mm_slot *slot, struct ksm_lane *lane, u64 pass);
+bool ksm_skip_rests(struct ksm_mm_slot *slot, unsigned long start, u64 pass);
 unsigned int ksm_skip_chunks(struct ksm_mm_slot *slot, u64 pass);
 
 #endif /* _MM_KSM_SKIP_H */

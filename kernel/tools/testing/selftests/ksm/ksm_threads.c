@@ -103,9 +103,46 @@ static void test_changed_under_scan(void)
 		area_check_same(page_at(p, n * 40), 40, n % 2, "merged");
 }
 
+#define HUGE	4
+
+/*
+ * Some threads still read a huge page when it is split, which leaves them without a
+ * reference, and its owner gives the parts away.
+ */
+static void test_huge(void)
+{
+	size_t pages = HUGE * 512, part = pages / 8, n;
+	char *p = huge_new(HUGE);
+
+	ksm_need("scan_threads");
+	ksm_set("scan_threads", THREADS_MAX);
+	ksm_set("max_page_sharing", 100000);
+	ksm_set("sleep_millisecs", 0);
+	area_advise(p, pages, MADV_MERGEABLE);
+	ksm_set("run", 1);
+	for (n = 0; n < 40; n++) {
+		char *q = page_at(p, n % 8 * part);
+
+		area_fill_each(p, pages / 2, 10);
+		area_fill_each(page_at(p, pages / 2), pages / 2, 10);
+		area_advise(q, part, MADV_DONTNEED);
+		area_check_zero(q, part, "discarded");
+		area_advise(p, pages, MADV_DONTNEED);
+		area_fill_same(p, pages / 4, n);
+		area_check_same(p, pages / 4, n, "written anew");
+	}
+	area_fill_each(p, pages / 2, 10);
+	area_fill_each(page_at(p, pages / 2), pages / 2, 10);
+	ksm_settle();
+	ksm_expect("two equal halves", pages / 2, pages / 2, 0, 0);
+	area_check_each(p, pages / 2, 10, "first");
+	area_check_each(page_at(p, pages / 2), pages / 2, 10, "second");
+}
+
 static const struct ksm_case cases[] = {
 	{ "bounds", test_bounds },
 	{ "same_result", test_same_result },
+	{ "huge", test_huge },
 	{ "changed_under_scan", test_changed_under_scan },
 	{ }
 };
