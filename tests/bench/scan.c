@@ -67,14 +67,14 @@ static void sample_both(const char *figure, char *area, size_t pages,
 }
 
 /*
- * What it takes to read the memory, and to do next to nothing with it: less than
- * that no engine can take that reads every page.
+ * What it takes to read the memory, and to do next to nothing with it: no engine
+ * that reads every page can take less.
  */
 static void sample_reading(const char *area, size_t pages,
                            const struct plan *plan)
 {
     const uint64_t *words = (const uint64_t *)area;
-    volatile uint64_t result;
+    volatile uint64_t result;   /* or nothing would be read */
 
     for (unsigned int n = 0; n < plan->runs; n++) {
         uint64_t start = now_ns(), even = 0, odd = 0;
@@ -117,8 +117,8 @@ void case_scan_idle_unique(const struct plan *plan)
 }
 
 /*
- * What asking the page tables which pages were accessed takes, in the kernel's own
- * walk that does this: what an engine would take that looked there, not at bytes.
+ * What it takes to ask the page tables which pages were accessed, in a walk that
+ * the kernel has: an engine would take as much that looked there, not at bytes.
  */
 static void access_bits(const struct plan *plan)
 {

@@ -2,7 +2,7 @@
 /* How much sooner a pass ends if two threads scan. */
 #include "bench.h"
 
-/* Of so many passes the shortest counts: what else is to be done makes them longer. */
+/* Of so many passes the shortest counts: others make them longer. */
 #define PASSES 3
 
 static double shortest_pass(long threads)

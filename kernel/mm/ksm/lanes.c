@@ -210,6 +210,18 @@ struct ksm_lane *ksm_lanes_first(void)
 }
 
 /**
+ * ksm_lanes_assert_read - nobody reads pages any more that have no reference
+ * @lane: the lane that was seen to when its last huge page was split
+ */
+void ksm_lanes_assert_read(const struct ksm_lane *lane)
+{
+	while (lane->walk.ahead) {
+		lane = container_of(lane->walk.ahead, struct ksm_lane, walk);
+		VM_WARN_ON_ONCE(!is_hashed(lane));
+	}
+}
+
+/**
  * ksm_lanes_done - the lane that ksm_lanes_first() returned was seen to
  *
  * Context: ksm_scan_mutex held.

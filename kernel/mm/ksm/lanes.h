@@ -28,6 +28,7 @@ struct ksm_lane *ksm_lanes_free(void);
 struct ksm_lane *ksm_lanes_last(void);
 void ksm_lanes_add(const struct ksm_domain *domain);
 struct ksm_lane *ksm_lanes_first(void);
+void ksm_lanes_assert_read(const struct ksm_lane *lane);
 void ksm_lanes_done(void);
 void ksm_lanes_drop(void);
 unsigned int ksm_lanes_get_threads(void);

@@ -112,8 +112,10 @@ static bool match_item(struct ksm_mm_chunk *mc, struct ksm_lane *lane, unsigned 
 	bool fresh = ksm_chunk_state(&mc->c, item->slot) == KSM_PAGE_EMPTY;
 
 	ksm_match_page(&scan.batch, &scanned);
-	if (scanned.was_split)
+	if (scanned.was_split) {
+		ksm_lanes_assert_read(lane);
 		ksm_walk_was_split(&lane->walk, i);
+	}
 	if (scanned.is_kept)
 		ksm_walk_give_item(&lane->walk, i);
 	else
