@@ -15,31 +15,34 @@
  */
 #define PASSES_TO_AGE 16
 #define PASSES_TO_KNOW 2
+/* In so many passes it looks at each page once. */
+#define PASSES_OF_PERIOD 9
 
 static double per_page(uint64_t ns, size_t pages)
 {
     return (double)ns / pages;
 }
 
-static void passes(unsigned int nr)
+/* What @nr passes cost; before each every @step-th page is changed, 0: none. */
+static uint64_t passes_ns(char *area, size_t pages, size_t step, unsigned int nr)
 {
-    while (nr--) {
-        ksm_pass();
-    }
-}
+    uint64_t ns = 0;
 
-/*
- * Samples of passes, the memory being changed before each of them: every
- * @step-th page, 0 for none.
- */
-static void sample_passes(const char *figure, char *area, size_t pages,
-                          size_t step, const struct plan *plan)
-{
-    for (unsigned int n = 0; n < plan->runs; n++) {
+    while (nr--) {
         if (step) {
             area_touch(area, pages, step);
         }
-        sample(figure, per_page(ksm_pass(), pages));
+        ns += ksm_pass();
+    }
+    return ns;
+}
+
+/* Samples, each the mean of @nr passes. */
+static void sample_passes(const char *figure, char *area, size_t pages,
+                          size_t step, unsigned int nr, const struct plan *plan)
+{
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        sample(figure, per_page(passes_ns(area, pages, step, nr), pages) / nr);
     }
 }
 
@@ -50,20 +53,15 @@ static void sample_passes(const char *figure, char *area, size_t pages,
 static void sample_both(const char *figure, char *area, size_t pages,
                         size_t step, const struct plan *plan)
 {
-    unsigned int age = ksm_has("smart_scan") ? PASSES_TO_AGE : PASSES_TO_KNOW;
+    bool smart = ksm_has("smart_scan");
     char every[64];
 
-    for (unsigned int n = 0; n < age; n++) {
-        if (step) {
-            area_touch(area, pages, step);
-        }
-        ksm_pass();
-    }
-    sample_passes(figure, area, pages, step, plan);
+    passes_ns(area, pages, step, smart ? PASSES_TO_AGE : PASSES_TO_KNOW);
+    sample_passes(figure, area, pages, step, smart ? PASSES_OF_PERIOD : 1, plan);
     snprintf(every, sizeof(every), "%s.every", figure);
     ksm_try_set("smart_scan", 0);
-    passes(PASSES_TO_KNOW);
-    sample_passes(every, area, pages, step, plan);
+    passes_ns(area, pages, 0, PASSES_TO_KNOW);
+    sample_passes(every, area, pages, step, 1, plan);
 }
 
 /*
@@ -152,8 +150,8 @@ static void rewritten(const struct plan *plan)
     char *area = area_unique(pages);
 
     sample_both("scan_rewritten", area, pages, 1, plan);
-    passes(PASSES_TO_KNOW);
-    sample_passes("scan_rewritten.quiet", area, pages, 0, plan);
+    passes_ns(area, pages, 0, PASSES_TO_KNOW);
+    sample_passes("scan_rewritten.quiet", area, pages, 0, 1, plan);
 }
 
 void case_scan_rewritten(const struct plan *plan)
@@ -193,7 +191,7 @@ static void growth(const struct plan *plan)
         fill_unique(area + pages * PAGE, more);
         area_advise(area + pages * PAGE, more);
         pages += more;
-        passes(PASSES_TO_KNOW);
+        passes_ns(area, pages, 0, PASSES_TO_KNOW);
         for (unsigned int n = 0; n < plan->runs; n++) {
             double cost = per_page(ksm_pass(), pages);
 
