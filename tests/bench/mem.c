@@ -58,8 +58,8 @@ char *area_new(size_t pages)
     /* May fail where there are no huge pages. */
     madvise(area, pages * PAGE, MADV_NOHUGEPAGE);
     /*
-     * UML takes 200 us for a page that is not mapped in its host when it is touched,
-     * but maps there what is populated when its protection changes.
+     * UML takes 200 us for a page that is not mapped in its host when it is
+     * touched, but maps there what is populated when its protection changes.
      */
     if (!madvise(area, pages * PAGE, MADV_POPULATE_WRITE)) {
         mprotect(area, pages * PAGE, PROT_READ);

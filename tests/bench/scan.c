@@ -24,7 +24,8 @@ static double per_page(uint64_t ns, size_t pages)
 }
 
 /* What @nr passes cost; before each every @step-th page is changed, 0: none. */
-static uint64_t passes_ns(char *area, size_t pages, size_t step, unsigned int nr)
+static uint64_t passes_ns(char *area, size_t pages, size_t step,
+                          unsigned int nr)
 {
     uint64_t ns = 0;
 
@@ -57,7 +58,8 @@ static void sample_both(const char *figure, char *area, size_t pages,
     char every[64];
 
     passes_ns(area, pages, step, smart ? PASSES_TO_AGE : PASSES_TO_KNOW);
-    sample_passes(figure, area, pages, step, smart ? PASSES_OF_PERIOD : 1, plan);
+    sample_passes(figure, area, pages, step, smart ? PASSES_OF_PERIOD : 1,
+                  plan);
     snprintf(every, sizeof(every), "%s.every", figure);
     ksm_try_set("smart_scan", 0);
     passes_ns(area, pages, 0, PASSES_TO_KNOW);
@@ -65,8 +67,8 @@ static void sample_both(const char *figure, char *area, size_t pages,
 }
 
 /*
- * What it takes to read the memory, and to do next to nothing with it: no engine
- * that reads every page can take less.
+ * What it takes to read the memory, and to do next to nothing with it: no
+ * engine that reads every page can take less.
  */
 static void sample_reading(const char *area, size_t pages,
                            const struct plan *plan)
@@ -115,8 +117,9 @@ void case_scan_idle_unique(const struct plan *plan)
 }
 
 /*
- * What it takes to ask the page tables which pages were accessed, in a walk that
- * the kernel has: an engine would take as much that looked there, not at bytes.
+ * What it takes to ask the page tables which pages were accessed, in a walk
+ * that the kernel has: an engine would take as much that looked there, not at
+ * bytes.
  */
 static void access_bits(const struct plan *plan)
 {

@@ -210,17 +210,21 @@ static void window_tell(struct window *w, const struct ksm_merge_item *item, pte
  * the PTE lock: a fault that finds a read-only PTE copies the page, and that must
  * not happen while another CPU, or a guest, can still write to it.
  */
-static void window_close(struct window *w)
+static void window_flush(struct window *w)
 {
 	struct ksm_merge_run *run = w->run;
 
-	if (w->first) {
-		if (w->flush)
-			flush_tlb_range(run->vma, run_start(run), run_end(run));
-		mmu_notifier_change_ptes(run->vma->vm_mm, run->change,
-					 w->nr_changes);
+	if (!w->first)
+		return;
+	if (w->flush)
+		flush_tlb_range(run->vma, run_start(run), run_end(run));
+	mmu_notifier_change_ptes(run->vma->vm_mm, run->change, w->nr_changes);
+}
+
+static void window_close(struct window *w)
+{
+	if (w->first)
 		pte_unmap_unlock(w->first, w->ptl);
-	}
 	mmu_notifier_invalidate_range_end(&w->range);
 }
 
@@ -244,7 +248,6 @@ static void protect_item(struct window *w, struct ksm_merge_item *item)
 	} else if (ksm_page_is_pinned(item->page, 1)) {
 		item->why = KSM_REFUSED_PINNED;
 	}
-	item->pte = *ptep;
 }
 
 /* Write-protect the pages of a run that are not refused yet: all are locked. */
@@ -261,6 +264,11 @@ static void protect_run(struct ksm_merge_run *run)
 	for (; i < run->nr; i++)
 		if (!run->item[i].why)
 			protect_item(&w, &run->item[i]);
+	window_flush(&w);
+	/* Now, as on some machines (UML) a flush leaves its mark in the PTE. */
+	for (i = 0; i < run->nr; i++)
+		if (!run->item[i].why)
+			run->item[i].pte = *window_pte(&w, &run->item[i]);
 	window_close(&w);
 }
 
@@ -339,6 +347,7 @@ static void replace_run(struct ksm_merge_run *run)
 	for (i = 0; i < run->nr; i++)
 		if (!run->item[i].why)
 			replace_item(&w, &run->item[i]);
+	window_flush(&w);
 	window_close(&w);
 	for (i = 0; i < run->nr; i++)
 		if (!run->item[i].why)
