@@ -12,6 +12,8 @@
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/bench/uml.sh
+. "$SP_TOP/tests/bench/uml.sh"
 
 readonly RESULTS=$SP_TOP/build/bench SOURCE=$SP_TOP/tests/bench
 readonly SAMPLES=$RESULTS/samples.txt
@@ -33,7 +35,7 @@ icount  768  900  mib=64 access_bits scan_idle_unique merge_cold_half_dup merge_
 icount  768  600  merge_many_small_procs
 icount  768  600  mib=64 unmerge_rate cow_break_latency rmap_20k_vmas
 icount  768  300  seconds=60 sparse_32T
-host    768  600  mib=384 metadata_bytes
+host   1536  900  mib=1024 metadata_bytes
 host   1024  300  mib=512 threads_1_2
 host   1024  600  mib=32 kvm_merge kvm_guest_slowdown'
 readonly QUICK='
@@ -114,19 +116,6 @@ build_all() {
     done
 }
 
-# in_uml ENGINE MIB SECONDS WORD... - the bench as first program of a UML
-in_uml() {
-    local engine=$1 mib=$2 seconds=$3 room=/dev/shm options
-    shift 3
-    options=("mem=${mib}M" root=/dev/root rootfstype=hostfs rootflags=/ ro
-        "init=$bench/ksm-bench" con=null "con0=fd:0,fd:1" quiet slab_nomerge
-        "uml_dir=$RESULTS/uml")
-    # Its memory is a file there.
-    [[ $(df -Pm "$room" | awk 'NR == 2 { print $4 }') -gt $mib ]] || room=$RESULTS
-    TMPDIR=$room timeout --foreground -k 5 "$seconds" \
-        "${uml[$engine]}/vmlinux" "${options[@]}" -- "$@" --
-}
-
 # in_host ENGINE MIB SECONDS ACCEL WORD... - the bench as a program of the bench host
 in_host() {
     local engine=$1 mib=$2 seconds=$3 accel=$4 cpus=2
@@ -144,7 +133,9 @@ in_place() {
     shift 4
     set -- "runs=$runs" "$@"
     case $place in
-    uml*) in_uml "$engine" "$mib" "$seconds" "$@" ;;
+    uml*)
+        run_uml "${uml[$engine]}" "$bench" "$RESULTS/uml" "$mib" "$seconds" "$@"
+        ;;
     icount) in_host "$engine" "$mib" "$seconds" icount "$@" ;;
     host) in_host "$engine" "$mib" "$seconds" "${SAMEPAGE_ACCEL:-auto}" "$@" ;;
     esac

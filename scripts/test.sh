@@ -4,7 +4,7 @@
 # `make test`: every test of the project, from fast to real.
 #
 # usage: test.sh [LAYER...]      default: layers docs fuzz unit qtest qmp-fuzz
-#                                without libvirt kernel core vm e2e e2e-long
+#                                without libvirt bench kernel core vm e2e e2e-long
 #
 #   layers   include arrows between the engine's files, style of the scripts
 #   docs     QEMU's manual with ours in it: no warning, nothing without description
@@ -16,6 +16,7 @@
 #   without  a QEMU that was built with --disable-ksm
 #   libvirt  our QEMU under Debian's libvirtd and virsh: on this machine, and
 #            in the bench host what its kernel has a part in
+#   bench    the cases of make bench that run in UML, with little memory
 #   kernel   the kernel's own KSM selftests and ours, on our engine; the engine in
 #            a kernel that has no sysfs
 #   core     a part of these on a debug kernel (KASAN, lockdep, ...)
@@ -42,10 +43,10 @@
 
 readonly RESULTS=$SP_TOP/build/test
 readonly DEFAULT_LAYERS=(layers docs fuzz unit qtest qmp-fuzz without libvirt
-    kernel core vm e2e e2e-long)
+    bench kernel core vm e2e e2e-long)
 # Layers in lanes: one after the other in each, all lanes of a stage at once; the
 # first lane is shown as it runs.  What is in no stage runs alone, at the end.
-readonly STAGES=("layers qtest|docs e2e unit qmp-fuzz|fuzz libvirt without"
+readonly STAGES=("layers qtest|docs e2e unit qmp-fuzz|fuzz libvirt without bench"
     "kernel vm|e2e-long core")
 # Where results go: one line each, a file for each lane
 TABLE=$RESULTS/results.tsv
@@ -242,6 +243,13 @@ no_sysfs() {
     selftests=$(artefact selftests) || return 0
     tap "kernel no-sysfs" "$SP_TOP/tests/kernel/no-sysfs.sh" \
         "$kernel/bzImage" "$selftests/no-sysfs-init" "$RESULTS/no-sysfs.log"
+}
+
+layer_bench() {
+    local kernel bench
+    kernel=$(artefact kernel uml-ours) && bench=$(artefact bench) || return 0
+    tap bench "$SP_TOP/tests/bench/run-tests.sh" "$kernel" "$bench" \
+        "$RESULTS/bench"
 }
 
 layer_kernel() {
@@ -447,7 +455,7 @@ main() {
     for layer in "$@"; do
         [[ $(type -t "layer_$layer") == function ]] ||
             die "$layer: must be layers, docs, fuzz, unit, qtest, qmp-fuzz, sanitize," \
-                "without, libvirt, kernel, core, debug, kcsan, vm, vm-debug, e2e or" \
+                "without, libvirt, bench, kernel, core, debug, kcsan, vm, vm-debug, e2e or" \
                 "e2e-long"
         [[ $layer != libvirt && $layer != docs ]] || packages+=("$layer")
     done

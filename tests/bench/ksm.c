@@ -30,6 +30,7 @@ static const struct knob {
     { "smart_scan", 1 },
     { "max_page_sharing", 256 },
     { "use_zero_pages", 0 },
+    { "boost_max_cpu", 50 },    /* the first two have made it 0 */
 };
 
 bool ksm_has(const char *file)

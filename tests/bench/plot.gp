@@ -25,4 +25,5 @@ set ylabel "ns of CPU for a page and pass"
 set logscale x 2
 set yrange [0:*]
 plot data."/cost.mainline" using 1:2 smooth unique with linespoints title "mainline", \
-     data."/cost.ours" using 1:2 smooth unique with linespoints title "ours"
+     data."/cost.ours" using 1:2 smooth unique with linespoints title "ours", \
+     data."/cost.ours" using 1:3 smooth unique with lines dt 2 title "reading alone"
