@@ -172,7 +172,7 @@ struct ksm_promotion *ksm_batch_find(struct ksm_batch *batch, struct page *page,
 	for (i = 0; i < batch->nr_promotions; i++) {
 		struct ksm_promotion *p = &batch->promotion[i];
 
-		if (p->hash == hash && ksm_pages_same(page, p->like))
+		if (p->hash == hash && pages_identical(page, p->like))
 			return p;
 	}
 	return NULL;
@@ -219,7 +219,7 @@ static bool content_fits(struct ksm_domain *domain, const struct ksm_promotion *
 	kpage = ksm_kpage_get(ksm_copy_node(p->full), KSM_KPAGE_NOLOCK);
 	if (IS_ERR(kpage))
 		return false;
-	same = !PageHWPoison(kpage) && ksm_pages_same(page, kpage);
+	same = !PageHWPoison(kpage) && pages_identical(page, kpage);
 	put_page(kpage);
 	return same;
 }
@@ -241,7 +241,7 @@ static bool is_shared_already(struct ksm_domain *domain, struct page *page, u64 
 		kpage = ksm_kpage_get(ksm_copy_node(lead), KSM_KPAGE_NOLOCK);
 		if (IS_ERR(kpage))
 			continue;
-		same = !PageHWPoison(kpage) && ksm_pages_same(page, kpage);
+		same = !PageHWPoison(kpage) && pages_identical(page, kpage);
 		put_page(kpage);
 	}
 	return same;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Content of pages: a keyed hash, and the comparison. See hash.h. */
+/* Keyed content hash of a page: see hash.h. */
 #include "hash.h"
 
 typedef unsigned __int128 ksm_u128;
@@ -46,32 +46,4 @@ u64 ksm_hash_page(const struct ksm_hash_key *key, const void *page)
 	 */
 	return finish(finish((u64)even + key->mix[0]) +
 		      (u64)(even >> 64) + key->mix[1]);
-}
-
-/* So many words are looked at before it is asked whether all were the same. */
-#define SAME_WORDS	8U
-
-/**
- * ksm_same_content() - are two pages equal, byte for byte?
- * @a: %KSM_HASH_BYTES, aligned to 8 bytes
- * @b: ditto
- *
- * memcmp() would want to know which is greater, and ask after each word.
- *
- * Context: any.
- */
-bool ksm_same_content(const void *a, const void *b)
-{
-	const u64 *left = a, *right = b;
-	unsigned int i, j;
-
-	for (i = 0; i < KSM_HASH_WORDS; i += SAME_WORDS) {
-		u64 differ = 0;
-
-		for (j = i; j < i + SAME_WORDS; j++)
-			differ |= left[j] ^ right[j];
-		if (differ)
-			return false;
-	}
-	return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Keyed content hash of a page, and the comparison that does not trust it.
+ * Keyed content hash of a page.
  *
  * NH (Black, Halevi, Krawczyk, Krovetz and Rogaway, "UMAC", 1999) of 64-bit words
  * over the whole page, with a secret key as long as the page: for any two different
@@ -30,6 +30,5 @@ struct ksm_hash_key {
 };
 
 u64 ksm_hash_page(const struct ksm_hash_key *key, const void *page);
-bool ksm_same_content(const void *a, const void *b);
 
 #endif /* _MM_KSM_HASH_H */

@@ -22,8 +22,9 @@
 
 #include "lanes.h"
 
-/* A power of two. */
 #define LANES		16U
+/* A lane's number may wrap around. */
+static_assert(LANES && !(LANES & (LANES - 1)));
 /* Lanes ahead, for each thread: one that it hashes, and what it goes on with. */
 #define LANES_OF_THREAD	4U
 

@@ -58,7 +58,7 @@ static enum comparison compare(struct ksm_stable_node *node, struct page *page,
 	*kpage = ksm_kpage_get(node, KSM_KPAGE_NOLOCK);
 	if (IS_ERR(*kpage))
 		return GONE;
-	if (!PageHWPoison(*kpage) && ksm_pages_same(page, *kpage))
+	if (!PageHWPoison(*kpage) && pages_identical(page, *kpage))
 		return SAME_BYTES;
 	put_page(*kpage);
 	return OTHER_BYTES;

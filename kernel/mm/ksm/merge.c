@@ -26,29 +26,11 @@
 #include <asm/tlbflush.h>
 
 #include "../internal.h"
-#include "hash.h"
 #include "kpage.h"
 #include "merge.h"
 
 /* Zero pages that merges placed and that are mapped now, of all mms. */
 atomic_long_t ksm_zero_pages;
-
-/**
- * ksm_pages_same - are two pages equal, byte for byte?
- * @a: a page; as long as somebody can write to it the answer is a hint
- * @b: ditto
- *
- * Context: Any.
- */
-bool ksm_pages_same(struct page *a, struct page *b)
-{
-	void *left = kmap_local_page(a), *right = kmap_local_page(b);
-	bool same = ksm_same_content(left, right);
-
-	kunmap_local(right);
-	kunmap_local(left);
-	return same;
-}
 
 /**
  * ksm_page_is_pinned - does anybody hold the page whom no page table explains?
@@ -443,7 +425,7 @@ void ksm_merge_unlock(struct ksm_merge_run *run)
 /* The comparison that counts: nobody can write to either page. */
 static enum ksm_refusal compare_item(const struct ksm_merge_item *item)
 {
-	if (!ksm_pages_same(item->page, item->kpage))
+	if (!pages_identical(item->page, item->kpage))
 		return KSM_REFUSED_DIFFERENT;
 	/* The zero page could not be unmerged again without asking userspace. */
 	if (pte_uffd_wp(item->pte) && is_zero_pfn(page_to_pfn(item->kpage)))
@@ -507,7 +489,7 @@ enum ksm_refusal ksm_merge_repoint(struct vm_area_struct *vma,
 
 	if (PageHWPoison(from) || PageHWPoison(to))
 		return KSM_REFUSED_RACED;
-	if (!ksm_pages_same(from, to))
+	if (!pages_identical(from, to))
 		return KSM_REFUSED_DIFFERENT;
 	ptep = merge_lock_pte(vma->vm_mm, addr, &ptl);
 	if (!ptep)

@@ -39,7 +39,6 @@ struct ksm_merge_run {
 	unsigned int nr;
 };
 
-bool ksm_pages_same(struct page *a, struct page *b);
 bool ksm_page_is_pinned(struct page *page, unsigned int own_refs);
 enum ksm_refusal ksm_split_page(struct page *page);
 void ksm_merge_protect(struct ksm_merge_run *run);

@@ -42,7 +42,7 @@ static bool compare(struct ksm_domain *domain, const struct ksm_offer *o,
 		*why = KSM_REFUSED_RACED;
 		return false;
 	}
-	same = ksm_pages_same(page, s->page);
+	same = pages_identical(page, s->page);
 	if (!same && !hashes_like(domain, o, page, s))
 		return false;
 	if (!same)

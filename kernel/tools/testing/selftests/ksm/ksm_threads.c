@@ -126,12 +126,14 @@ static void test_huge(void)
 {
 	size_t pages = HUGE * 512, n;
 	char *p = huge_new(HUGE);
+	long splits;
 
 	ksm_need("scan_threads");
 	ksm_set("scan_threads", THREADS_MAX);
 	ksm_set("max_page_sharing", 100000);
 	area_same(2, 1);
 	ksm_settle();
+	splits = ksm_read("huge_splits");
 	ksm_set("sleep_millisecs", 0);
 	ksm_set("run", 1);
 	for (n = 0; n < 50; n++) {
@@ -140,6 +142,10 @@ static void test_huge(void)
 		usleep(n * 9973 % 50000);
 	}
 	ksm_settle();
+	splits = ksm_read("huge_splits") - splits;
+	must(splits >= HUGE, "%ld huge pages were split, expected %d at least",
+	     splits, HUGE);
+	ksm_note("%ld huge pages were split", splits);
 	ksm_expect("equal pages", 1, pages + 1, 0, 0);
 	area_check_same(p, pages, 1, "merged");
 }
