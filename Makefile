@@ -4,7 +4,7 @@
 # each is one script of scripts/, which does all the set-up it needs.
 
 .PHONY: help run test test-debug test-kcsan test-sanitize test-fast fuzz soak bench bench-quick \
-	bench-backend kernel qemu bench-host setup clean
+	profile bench-backend kernel qemu bench-host setup clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ bench-quick:
 ##                  is in build/fuzz [SECONDS=60]
 fuzz:
 	@FUZZ_SECONDS=$(or $(SECONDS),$(FUZZ_SECONDS),60) scripts/test.sh fuzz
+
+## make profile     where a case of the bench spends instructions, by function
+##                  [CASES="NAME..."] [MIB=8..1024] [ENGINE=ours|mainline]
+profile:
+	@scripts/profile.sh $(or $(CASES),scan_idle_unique)
 
 ## make bench-backend  what the QEMU backend costs a guest; in build/bench-backend.json
 ##                  [ROUNDS=10..10000] [PIECE=100..10000 (ms)] [ACCEL=tcg|kvm]

@@ -35,6 +35,7 @@ icount  768  900  mib=64 access_bits scan_idle_unique merge_cold_half_dup merge_
 icount  768  600  merge_many_small_procs
 icount  768  600  mib=64 unmerge_rate cow_break_latency rmap_20k_vmas
 icount  768  300  seconds=60 sparse_32T
+icount  768  300  mib=32 merge_window
 host   1536  900  mib=1024 metadata_bytes
 host   1024  300  mib=512 threads_1_2
 host   1024  600  mib=32 kvm_merge kvm_guest_slowdown'
@@ -42,7 +43,7 @@ readonly QUICK='
 uml     512  120  mib=256 scan_idle_unique scan_rewritten scan_half_hot
 uml     512  120  mib=64 merge_cold_half_dup merge_all_dup
 icount  512  200  runs=1 mib=32 access_bits scan_idle_unique merge_cold_half_dup
-icount  512  200  runs=1 mib=32 unmerge_rate cow_break_latency
+icount  512  200  runs=1 mib=32 unmerge_rate cow_break_latency merge_window
 host    768  120  mib=256 threads_1_2
 host   1024  200  mib=16 metadata_bytes kvm_merge'
 

@@ -20,6 +20,7 @@
 #   --qemu PATH       the program that runs the bench host (default ours: that of
 #                     Debian loses flags of emulated SVM when several CPUs are busy,
 #                     see patches/qemu/15-tcg-ignne.patch); also SAMEPAGE_HOST_QEMU
+#   --plugin ARGS     load a plugin of TCG: FILE[,NAME=VALUE]...
 #   --keep DIR        one more folder of the machine that must stay visible
 #                     although it lies in /tmp, /run or /var/tmp
 #   --races FILE      of the data races that the kernel reports, only those are
@@ -52,7 +53,7 @@ readonly COMPLAINT='WARNING: |BUG: |kernel BUG at|Oops|KASAN: |UBSAN: |'\
 
 kernel='' results='' mem=1024 cpus=2 append='' timeout=600 shell=0
 accel=${SAMEPAGE_ACCEL:-auto} races=''
-qemu=${SAMEPAGE_HOST_QEMU-} firmware=()
+qemu=${SAMEPAGE_HOST_QEMU-} firmware=() plugin=()
 command=() keep=()
 
 usage() {
@@ -77,6 +78,7 @@ parse_args() {
         --timeout) timeout=$2 ;;
         --accel) accel=$2 ;;
         --qemu) qemu=$2 ;;
+        --plugin) plugin=(-plugin "$2") ;;
         --keep) keep+=("$2") ;;
         *) die "boot.sh: unknown option $1 (see --help)" ;;
         esac
@@ -158,7 +160,7 @@ qemu_args() {
         -virtfs "local,path=/,mount_tag=machine,security_model=none,readonly=on,multidevs=remap"
         -virtfs "local,path=$results,mount_tag=results,security_model=none,multidevs=remap"
         -virtfs "local,path=$control,mount_tag=control,security_model=none,multidevs=remap"
-        -device virtio-rng-pci -device virtio-serial-pci)
+        -device virtio-rng-pci -device virtio-serial-pci "${plugin[@]}")
     [[ $1 != icount ]] || args+=(-icount "shift=0,sleep=off")
     if ((shell)); then
         args+=(-chardev "stdio,id=tty,signal=off" -device "virtconsole,chardev=tty")

@@ -250,6 +250,7 @@ layer_bench() {
     kernel=$(artefact kernel uml-ours) && bench=$(artefact bench) || return 0
     tap bench "$SP_TOP/tests/bench/run-tests.sh" "$kernel" "$bench" \
         "$RESULTS/bench"
+    tap "bench profile" "$SP_TOP/tests/bench/test-profile.sh" "$RESULTS/bench"
 }
 
 layer_kernel() {

@@ -81,6 +81,7 @@ void in_child(void (*fn)(const struct plan *plan), const struct plan *plan);
 
 uint64_t now_ns(void);
 void nap_ms(unsigned int ms);
+void file_write(const char *path, const char *text);
 /* The first line of a file that starts with @key: the number after it. */
 long file_number(const char *path, const char *key);
 
@@ -103,5 +104,6 @@ void case_default_pacing(const struct plan *plan);      /* pacing.c */
 void case_threads(const struct plan *plan);             /* threads.c */
 void case_kvm_merge(const struct plan *plan);           /* kvm.c */
 void case_kvm_guest_slowdown(const struct plan *plan);
+void case_merge_window(const struct plan *plan);
 
 #endif

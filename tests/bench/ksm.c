@@ -8,7 +8,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,14 +51,10 @@ long ksm_get(const char *file)
 void ksm_set(const char *file, long value)
 {
     char path[128], text[32];
-    int fd, n = snprintf(text, sizeof(text), "%ld\n", value);
 
     snprintf(path, sizeof(path), KSM_DIR "%s", file);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, n) != n) {
-        die("%s does not take %ld: %s", path, value, strerror(errno));
-    }
-    close(fd);
+    snprintf(text, sizeof(text), "%ld\n", value);
+    file_write(path, text);
 }
 
 bool ksm_try_set(const char *file, long value)

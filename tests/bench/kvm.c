@@ -8,6 +8,7 @@
 #include <linux/perf_event.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,7 +20,12 @@
 #define CPUS_MAX 16
 #define PASSES_MAX 12
 #define KVM_STATS "/sys/kernel/debug/kvm/"
+#define TRACING "/sys/kernel/tracing/"
 #define QUIET_MS 3000
+
+/* A window with so many changes is as full as one can be, or nearly so. */
+#define WINDOW_FULL 56
+#define WINDOWS_MAX 4096
 
 /* A tracepoint, counted on all CPUs. */
 struct event {
@@ -34,7 +40,7 @@ static void event_open(struct event *event, const char *name)
     };
     char path[128];
 
-    snprintf(path, sizeof(path), "/sys/kernel/tracing/events/%s/id", name);
+    snprintf(path, sizeof(path), TRACING "events/%s/id", name);
     attr.config = file_number(path, "");
     event->cpus = sysconf(_SC_NPROCESSORS_ONLN);
     for (int cpu = 0; cpu < event->cpus && cpu < CPUS_MAX; cpu++) {
@@ -216,5 +222,90 @@ void case_kvm_guest_slowdown(const struct plan *plan)
     for (unsigned int n = 0; n < plan->runs; n++) {
         ksm_reset();
         in_child(slowdown, plan);
+    }
+}
+
+/* Record one tracepoint and nothing else, from now on. */
+static void trace_begin(const char *name)
+{
+    char path[128];
+
+    file_write(TRACING "trace", "");   /* being truncated, it is emptied */
+    snprintf(path, sizeof(path), TRACING "events/%s/enable", name);
+    file_write(path, "1");
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The lengths of the windows that were recorded, in order; of full ones only. */
+static size_t window_lengths(double *ns, size_t max)
+{
+    FILE *trace = fopen(TRACING "trace", "re");
+    unsigned int changes;
+    char line[512];
+    size_t count = 0;
+
+    while (trace && count < max && fgets(line, sizeof(line), trace)) {
+        const char *found = strstr(line, " changes ");
+
+        if (found &&
+            sscanf(found, " changes %u ns %lf", &changes, &ns[count]) == 2 &&
+            changes >= WINDOW_FULL) {
+            count++;
+        }
+    }
+    if (trace) {
+        fclose(trace);
+    }
+    qsort(ns, count, sizeof(*ns), by_value);
+    return count;
+}
+
+/* The guest has mapped all of it, and does nothing: there is one CPU here. */
+static void windows(const struct plan *plan)
+{
+    static double ns[WINDOWS_MAX];
+    size_t pages = plan->mib * PAGES_PER_MIB, count;
+    struct vm vm;
+
+    vm_new(&vm, pages);
+    fill_alike(vm.data, pages, 1);
+    area_advise(vm.data, pages);
+    vm_start(&vm);
+    vm_wait_rounds(&vm, 1);
+    vm_stop(&vm);
+    trace_begin("ksm/ksm_window");
+    merge(pages - pages / 100);
+    file_write(TRACING "events/enable", "0");
+    count = window_lengths(ns, WINDOWS_MAX);
+    vm_end(&vm);
+    if (count < 10) {
+        die("%zu windows were recorded, expected 10 and more", count);
+    }
+    sample("merge_window", ns[count / 2]);
+    sample("merge_window.p99", ns[count * 99 / 100]);
+}
+
+void case_merge_window(const struct plan *plan)
+{
+    static const char *const figures[] = { "merge_window", "merge_window.p99" };
+
+    if (!possible(figures, ARRAY_SIZE(figures))) {
+        return;
+    }
+    if (access(TRACING "events/ksm/ksm_window", F_OK)) {
+        for (size_t n = 0; n < ARRAY_SIZE(figures); n++) {
+            not_available(figures[n], "this engine has no tracepoint for it");
+        }
+        return;
+    }
+    for (unsigned int n = 0; n < plan->runs; n++) {
+        ksm_reset();
+        in_child(windows, plan);
     }
 }

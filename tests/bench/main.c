@@ -39,6 +39,7 @@ static const struct bench_case {
     { "threads_1_2", case_threads },
     { "kvm_merge", case_kvm_merge },
     { "kvm_guest_slowdown", case_kvm_guest_slowdown },
+    { "merge_window", case_merge_window },
 };
 
 static const struct bench_case *find_case(const char *name)

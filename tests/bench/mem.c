@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Memory with known contents, processes, time. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,16 @@ void nap_ms(unsigned int ms)
     struct timespec ts = { ms / 1000, ms % 1000 * 1000000l };
 
     nanosleep(&ts, NULL);
+}
+
+void file_write(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
+        die("%s does not take %s: %s", path, text, strerror(errno));
+    }
+    close(fd);
 }
 
 long file_number(const char *path, const char *key)

@@ -159,12 +159,20 @@ void vm_wait_rounds(struct vm *vm, unsigned int rounds)
     }
 }
 
-void vm_end(struct vm *vm)
+void vm_stop(struct vm *vm)
 {
+    if (vm->stop) {
+        return;
+    }
     vm->stop = true;
     vm->run->immediate_exit = 1;
     pthread_kill(vm->thread, SIGUSR1);
     pthread_join(vm->thread, NULL);
+}
+
+void vm_end(struct vm *vm)
+{
+    vm_stop(vm);
     close(vm->cpu);
     close(vm->fd);
 }

@@ -34,6 +34,9 @@ void vm_pin(struct vm *vm, int cpu);
 uint32_t vm_reads(const struct vm *vm);
 /* Wait until it has read all its pages so often from now on. */
 void vm_wait_rounds(struct vm *vm, unsigned int rounds);
+/* Let it run no more, and stay as it is. */
+void vm_stop(struct vm *vm);
+/* Stop it if it runs, and forget it. */
 void vm_end(struct vm *vm);
 
 #endif

@@ -22,8 +22,10 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched/clock.h>
 #include <linux/swap.h>
 #include <asm/tlbflush.h>
+#include <trace/events/ksm.h>
 
 #include "../internal.h"
 #include "kpage.h"
@@ -140,6 +142,7 @@ static enum ksm_refusal protect_pte(struct vm_area_struct *vma, pte_t *ptep,
  * @ptl: its lock
  * @nr_changes: how many of the run's changes are to be told of
  * @flush: the TLBs may still hold what was there before
+ * @opened: local_clock() when it was opened, if anybody wants to know; or 0
  */
 struct window {
 	struct ksm_merge_run *run;
@@ -148,6 +151,7 @@ struct window {
 	spinlock_t *ptl;
 	unsigned int nr_changes;
 	bool flush;
+	u64 opened;
 };
 
 static unsigned long run_start(const struct ksm_merge_run *run)
@@ -168,6 +172,7 @@ static void window_open(struct window *w, struct ksm_merge_run *run)
 	w->run = run;
 	w->nr_changes = 0;
 	w->flush = false;
+	w->opened = trace_ksm_window_enabled() ? local_clock() : 0;
 	mmu_notifier_range_init(&w->range, MMU_NOTIFY_CHANGE, 0, run->vma, mm,
 				run_start(run), run_end(run));
 	mmu_notifier_invalidate_range_start(&w->range);
@@ -226,6 +231,10 @@ static void window_close(struct window *w)
 	if (w->first)
 		pte_unmap_unlock(w->first, w->ptl);
 	mmu_notifier_invalidate_range_end(&w->range);
+	if (w->opened)
+		trace_ksm_window(w->run->vma->vm_mm, w->range.start,
+				 (w->range.end - w->range.start) >> PAGE_SHIFT,
+				 w->nr_changes, local_clock() - w->opened);
 }
 
 static void protect_item(struct window *w, struct ksm_merge_item *item)
@@ -290,7 +299,7 @@ static bool pte_unchanged(pte_t now, pte_t before)
 }
 
 static pte_t make_kpage_pte(struct vm_area_struct *vma, unsigned long addr,
-		       struct page *kpage)
+			   struct page *kpage)
 {
 	if (is_zero_pfn(page_to_pfn(kpage))) {
 		/* The zero page is no anonymous page and is not counted as one. */

@@ -139,6 +139,32 @@ TRACE_EVENT(ksm_advisor,
 		  __entry->cpu_percent)
 );
 
+/*
+ * Samepage's own. For @ns nanoseconds faults of secondary MMUs in @pages pages from
+ * @start on had to be tried again, while @changes of these were changed.
+ */
+TRACE_EVENT(ksm_window,
+	TP_PROTO(void *mm, unsigned long start, unsigned long pages,
+		 unsigned int changes, u64 ns),
+	TP_ARGS(mm, start, pages, changes, ns),
+	TP_STRUCT__entry(
+		__field(void *, mm)
+		__field(unsigned long, start)
+		__field(unsigned long, pages)
+		__field(unsigned int, changes)
+		__field(u64, ns)
+	),
+	TP_fast_assign(
+		__entry->mm = mm;
+		__entry->start = start;
+		__entry->pages = pages;
+		__entry->changes = changes;
+		__entry->ns = ns;
+	),
+	TP_printk("mm %p start %lx pages %lu changes %u ns %llu", __entry->mm,
+		  __entry->start, __entry->pages, __entry->changes, __entry->ns)
+);
+
 #endif /* _TRACE_KSM_H */
 
 /* Outside the guard: read once more for each use. */

@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <linux/mempolicy.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,12 +17,9 @@
 static int stay_here(void)
 {
 	unsigned int cpu, node;
-	cpu_set_t set;
 
 	must_call(syscall(SYS_getcpu, &cpu, &node, NULL));
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	must_call(sched_setaffinity(0, sizeof(set), &set));
+	run_on(cpu);
 	return node;
 }
 

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -304,6 +303,37 @@ static void test_guest_writes(void)
 	write_merged(&g);
 }
 
+/*
+ * A guest changes pages that have long been as they were into what others share,
+ * between two passes: found in the next two looks.
+ */
+static void test_old_guest_changes(void)
+{
+	struct guest g = { .value = { 0xaaaaaaaa, 0x55555555 } };
+	char *p = area_each(DATA, 1);
+	size_t i;
+
+	smart_start(0);
+	guest_new(&g);
+	for (i = 0; i < DATA; i++) {
+		page_fill(page_at(g.data, i), 1 + i);
+		memcpy(page_at(g.data, i), &g.value[0], 4);
+		memcpy(page_at(p, i), &g.value[1], 4);
+	}
+	area_advise(g.data, DATA, MADV_MERGEABLE);
+	ksm_settle();
+	ksm_wait_scans(16);
+	ksm_expect("a guest's pages and as many", 0, 0, 2 * DATA, 0);
+	ksm_set("run", 0);
+	guest_run(&g, 1, 1);
+	ksm_set("run", 1);
+	merged_within(g.data, DATA, 3, "pages that a guest has made equal to others");
+	for (i = 0; i < DATA; i++)
+		must(!memcmp(page_at(g.data, i), page_at(p, i), page_size),
+		     "page %zu is not as the guest has left it", i);
+	guest_run(&g, 1, 1);
+}
+
 /* --- a guest that reads ------------------------------------------------------- */
 
 /* One of KVM's own counters, over all guests there are: there is one. */
@@ -360,15 +390,6 @@ static void test_stays_mapped(void)
 /* --- a guest beside a busy CPU ------------------------------------------------ */
 
 #define BUSY_MS	5000
-
-static void run_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	must_call(sched_setaffinity(0, sizeof(set), &set));
-}
 
 /* What every switch between processes does, without a pause. */
 static void restore_fpu(void *arg)
@@ -430,11 +451,17 @@ static void test_guest_writes(void)
 	skip("the guest's program is for x86");
 }
 
+static void test_old_guest_changes(void)
+{
+	skip("the guest's program is for x86");
+}
+
 #endif /* __x86_64__ */
 
 static const struct ksm_case cases[] = {
 	{ "told_once", test_told_once },
 	{ "guest_writes", test_guest_writes },
+	{ "old_guest_changes", test_old_guest_changes },
 	{ "stays_mapped", test_stays_mapped },
 	{ "busy_neighbour", test_busy_neighbour },
 	{ }

@@ -7,6 +7,7 @@
  * counters must then all be 0, or the case fails for what it left behind.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -341,12 +342,25 @@ static void run_case(void (*run)(void), unsigned int seconds)
 
 /* --- the list --------------------------------------------------------------- */
 
+/* Does @word begin a word of the name? "pin." is in "pin.holds", not in "swapin.". */
+static bool begins_word(const char *name, const char *word)
+{
+	const char *at = name;
+
+	while ((at = strstr(at, word))) {
+		if (at == name || !isalnum(at[-1]) || !isalnum(*word))
+			return true;
+		at++;
+	}
+	return false;
+}
+
 static bool has_word(const char *name, const struct words *words)
 {
 	int i;
 
 	for (i = 0; i < words->nr; i++)
-		if (strstr(name, words->word[i]))
+		if (begins_word(name, words->word[i]))
 			return true;
 	return false;
 }
@@ -467,8 +481,8 @@ static void print_usage(FILE *f, const char *prog)
 		"usage: %s [-x] [-l] [-t WORD]... [-n WORD]... [-d SECONDS]\n"
 		"  -x          also run what disturbs the whole machine\n"
 		"  -l          list the tests\n"
-		"  -t WORD     only tests with WORD in their name\n"
-		"  -n WORD     no tests with WORD in their name\n"
+		"  -t WORD     only tests in whose name something begins with WORD\n"
+		"  -n WORD     no such tests\n"
 		"  -d SECONDS  deadline of one test (1..3600, default %u)\n",
 		prog, opt.deadline);
 }

@@ -8,9 +8,11 @@
  * in each of them.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "ksm_util.h"
 
@@ -19,7 +21,7 @@
 /* Passes after which every page that does not merge is skipped mostly. */
 #define TO_AGE		16
 
-static void smart_start(int on)
+void smart_start(int on)
 {
 	ksm_need("smart_scan");
 	ksm_need("pages_skipped");
@@ -204,11 +206,8 @@ static void test_old_merged_leave_at_once(void)
 	area_check_each(q, 10, 50, "not rewritten");
 }
 
-/*
- * Wait until @pages of @p are merged; fails after @most passes. Passes end while we
- * count, so what counts is how many there were before.
- */
-static void merged_within(char *p, size_t pages, long most, const char *what)
+/* Passes end while we count: what counts is how many there were before. */
+void merged_within(char *p, size_t pages, long most, const char *what)
 {
 	long start = ksm_read("full_scans");
 
@@ -247,22 +246,129 @@ static void test_old_meets_new(void)
 	area_check_each(q, LONGEST_SKIP, 1, "new");
 }
 
-/* An old page changes into what others share: found within two looks. */
-static void test_old_changes(void)
+/* --- written between two passes, by whom it may be ----------------------------- */
+
+/* Writes this content to each of the pages, which are the caller's. */
+#define WRITTEN		500
+typedef void writer(char *p, size_t pages);
+
+static void write_itself(char *p, size_t pages)
+{
+	area_fill_same(p, pages, WRITTEN);
+}
+
+struct others {
+	char *p;
+	size_t pages;
+	pid_t owner;
+};
+
+static void write_by_another(void *arg)
+{
+	struct others *o = arg;
+	char buf[page_size];
+	size_t i;
+
+	page_fill(buf, WRITTEN);
+	for (i = 0; i < o->pages; i++) {
+		struct iovec mine = { buf, page_size };
+		struct iovec its = { page_at(o->p, i), page_size };
+
+		must(process_vm_writev(o->owner, &mine, 1, &its, 1, 0) ==
+		     (ssize_t)page_size, "process_vm_writev: %m");
+	}
+}
+
+static void write_remotely(char *p, size_t pages)
+{
+	struct others o = { p, pages, getpid() };
+
+	join(child(write_by_another, &o));
+}
+
+static void write_proc_mem(void *arg)
+{
+	struct others *o = arg;
+	char buf[page_size], path[32];
+	size_t i;
+	int fd;
+
+	page_fill(buf, WRITTEN);
+	snprintf(path, sizeof(path), "/proc/%d/mem", o->owner);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	must_call(fd);
+	for (i = 0; i < o->pages; i++)
+		must(pwrite(fd, buf, page_size, (off_t)page_at(o->p, i)) ==
+		     (ssize_t)page_size, "writing to %s: %m", path);
+}
+
+static void write_through_proc(char *p, size_t pages)
+{
+	struct others o = { p, pages, getpid() };
+
+	join(child(write_proc_mem, &o));
+}
+
+static void write_directly(char *p, size_t pages)
+{
+	int fd = direct_file(1, WRITTEN);
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		must(pread(fd, page_at(p, i), page_size, 0) == (ssize_t)page_size,
+		     "direct read: %m");
+}
+
+/*
+ * Pages that have long been as they are change into what others share, while ksmd
+ * stands still. They must be found so in time, which is no more than two looks.
+ */
+static void found_written(writer *write, int smart, long most)
 {
 	char *p, *q;
 
-	smart_start(1);
+	smart_start(smart);
 	p = area_each(LONGEST_SKIP, 1);
-	q = area_same(10, 500);
+	q = area_same(10, WRITTEN);
 	grow_old(2 * TO_AGE);
-	ksm_expect("10 copies", 1, 9, -1, -1);
-	area_fill_same(p, LONGEST_SKIP, 500);
-	merged_within(p, LONGEST_SKIP, 2 * LONGEST_SKIP + 2,
+	ksm_expect("10 copies", 1, 9, LONGEST_SKIP, 0);
+	ksm_set("run", 0);
+	write(p, LONGEST_SKIP);
+	ksm_set("run", 1);
+	merged_within(p, LONGEST_SKIP, most,
 		      "old pages that became equal to merged ones");
 	must_eq("different frames", area_count_frames(p, LONGEST_SKIP), 1);
-	area_check_same(p, LONGEST_SKIP, 500, "merged");
-	area_check_same(q, 10, 500, "merged");
+	area_check_same(p, LONGEST_SKIP, WRITTEN, "merged");
+	area_check_same(q, 10, WRITTEN, "merged");
+	area_free(p, LONGEST_SKIP);
+	area_free(q, 10);
+}
+
+static void found_in_time(writer *write)
+{
+	found_written(write, 1, 2 * LONGEST_SKIP + 2);
+	/* The pass under way and two whole ones. */
+	found_written(write, 0, 3);
+}
+
+static void test_old_changes(void)
+{
+	found_in_time(write_itself);
+}
+
+static void test_old_changes_remotely(void)
+{
+	found_in_time(write_remotely);
+}
+
+static void test_old_changes_through_proc(void)
+{
+	found_in_time(write_through_proc);
+}
+
+static void test_old_changes_directly(void)
+{
+	found_in_time(write_directly);
 }
 
 /* Switched off, what was skipped is looked at in the next pass. */
@@ -361,6 +467,9 @@ static const struct ksm_case cases[] = {
 	{ "old_meets_new", test_old_meets_new, 0,
 	  "two pages that are skipped in turns never meet" },
 	{ "old_changes", test_old_changes },
+	{ "old_changes_remotely", test_old_changes_remotely },
+	{ "old_changes_through_proc", test_old_changes_through_proc },
+	{ "old_changes_directly", test_old_changes_directly },
 	{ "switched_off", test_switched_off },
 	{ "tables_rest", test_tables_rest },
 	{ "resting_tables_change", test_resting_tables_change },

@@ -29,6 +29,7 @@ static const struct {
 	{ "ksm_remove_ksm_page", { "pfn" } },
 	{ "ksm_remove_rmap_item", { "pfn", "rmap_item", "mm" } },
 	{ "ksm_advisor", { "scan_time", "pages_to_scan", "cpu_percent" } },
+	{ "ksm_window", { "mm", "start", "pages", "changes", "ns" } },
 };
 
 static void need_events(void)
@@ -278,6 +279,35 @@ static void test_advisor(void)
 	area_check_each(p, 20, 1, "scanned");
 }
 
+/* For how long faults had to wait, and for how many pages at once. */
+static void test_window(void)
+{
+	char *p, last[512];
+	unsigned long start, pages;
+	unsigned int changes;
+	unsigned long long ns;
+
+	record("ksm_window");
+	p = area_same(200, 1);
+	ksm_settle();
+	ksm_set("run", 0);
+	ksm_expect("200 copies", 1, 199, 0, 0);
+	/* Each page is write-protected and replaced, 64 of them at once or fewer. */
+	must(trace_recorded("ksm_window", NULL, last) >= 2 * 199 / 64,
+	     "200 pages were merged, event ksm_window came %ld times",
+	     trace_recorded("ksm_window", NULL, NULL));
+	must(sscanf(last, "mm %*s start %lx pages %lu changes %u ns %llu", &start,
+		    &pages, &changes, &ns) == 4,
+	     "the event of a window prints \"%s\"", last);
+	must(start >= (unsigned long)p &&
+	     start + pages * page_size <= (unsigned long)p + 200 * page_size,
+	     "a window of %lu pages at %lx, expected it from %p on", pages, start,
+	     p);
+	must(pages >= 1 && pages <= 64 && changes >= 1 && changes <= pages && ns,
+	     "a window: %lu pages, %u changes, %llu ns", pages, changes, ns);
+	area_check_same(p, 200, 1, "merged");
+}
+
 /* By the runner after each case. */
 void trace_cleanup(void)
 {
@@ -293,6 +323,7 @@ static const struct ksm_case cases[] = {
 	{ "merge_with_ksm_page", test_merge_with_ksm_page },
 	{ "remove", test_remove },
 	{ "advisor", test_advisor },
+	{ "window", test_window },
 	{ }
 };
 

@@ -252,6 +252,10 @@ void page_set_idle(uint64_t pfn);
  */
 void trace_record(const char *event);
 long trace_recorded(const char *name, const char *text, char last[512]);
+/* Passes slow enough to do something in each, smart_scan on or off (ksm_smart.c). */
+void smart_start(int on);
+/* Wait until @pages of @p are merged; fails after @most passes. */
+void merged_within(char *p, size_t pages, long most, const char *what);
 /* The kernel's thread (ksm_daemon.c). */
 pid_t ksmd_pid(void);
 
@@ -286,6 +290,8 @@ void gate_wait(struct gate *g, int step);
 /* Shared (MAP_SHARED) zeroed memory for results of children. */
 void *shared_new(size_t bytes);
 
+/* This thread, and children to come, run on that CPU alone. */
+void run_on(int cpu);
 void nap_ms(unsigned int ms);
 uint64_t now_ms(void);
 /* Flush this thread's TLB, so that accessed bits are written again. */
