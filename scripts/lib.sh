@@ -28,7 +28,7 @@ SP_STATE=$SP_CACHE/state    # remembered facts about this machine
 SP_JOBS=$(nproc)
 
 # What the patches were made for and everything was tested with.
-SP_LINUX_TESTED=6.1.192-2
+SP_LINUX_TESTED=6.1.192-3
 SP_QEMU_TESTED=7.2+dfsg-7+deb12u18
 export SP_LINUX_TESTED SP_QEMU_TESTED
 
