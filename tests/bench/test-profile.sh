@@ -7,43 +7,36 @@
 
 set -uo pipefail
 
-profile=$(cd "$(dirname "$0")/../.." && pwd)/scripts/profile.sh
-n=0 failures=0
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+# shellcheck source=scripts/verdicts.sh
+. "$top/scripts/verdicts.sh"
+readonly PROFILE=$top/scripts/profile.sh
 
-# check NAME COMMAND...
-check() {
-    local name=$1
-    shift
-    n=$((n + 1))
-    if "$@"; then
-        echo "ok $n - $name"
-    else
-        failures=$((failures + 1))
-        echo "not ok $n - $name"
+# not_refused TEXT NAME=VALUE - what it says, unless it fails with that TEXT
+not_refused() {
+    local out
+    if out=$(env "$2" "$PROFILE" scan_idle_unique 2>&1) ||
+        ! grep -qF -e "$1" <<<"$out"; then
+        printf 'expected "%s": %s\n' "$1" "${out:-nothing}"
     fi
 }
 
-# refused TEXT NAME=VALUE CASE - with that in its complaint
-refused() {
-    local out
-    ! out=$(env "$2" "$profile" "$3" 2>&1) && grep -qF -e "$1" <<<"$out"
-}
-
-# counted - reading pages is most of what the engine does, so a function that does
-# it has many instructions, and not all of them
-counted() {
-    MIB=16 "$profile" scan_idle_unique >"$1/profile.out" 2>&1 || return 1
-    awk '$3 == "ksm_hash_page" && $1 > 4096 * 2000 && $2 > 5 && $2 < 95 { found = 1 }
-        END { exit !found }' "$1/profile.out"
+# not_counted LOG - what it says, unless the function that reads pages has as many
+# instructions as these pages take, and not all of them
+not_counted() {
+    if ! MIB=16 "$PROFILE" scan_idle_unique >"$1" 2>&1 ||
+        ! awk '$3 == "ksm_hash_page" && $1 > 4096 * 2000 && $2 > 5 && $2 < 95 { found = 1 }
+            END { exit !found }' "$1"; then
+        tail -n 10 "$1"
+        echo "see $1"
+    fi
 }
 
 (($# == 1)) || {
     echo "usage: test-profile.sh RESULTS" >&2
     exit 1
 }
-check "memory out of range is refused" refused "MIB=7: must be" MIB=7 scan_idle_unique
-check "an engine that is none is refused" refused "ENGINE=x: must be" ENGINE=x \
-    scan_idle_unique
-check "instructions are counted by function" counted "$1"
-echo "1..$n"
-((failures == 0))
+verdict "memory out of range is refused" "$(not_refused "MIB=7: must be" MIB=7)"
+verdict "an engine that is none is refused" "$(not_refused "ENGINE=x: must be" ENGINE=x)"
+verdict "instructions are counted by function" "$(not_counted "$1/profile.out")"
+end_verdicts
